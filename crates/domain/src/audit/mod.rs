@@ -1,0 +1,30 @@
+//! The audit log: who did what to what, when. Append-only; written in the transaction of the act.
+
+mod store;
+
+use serde_json::Value;
+pub(crate) use store::insert;
+
+/// What one audited act leaves, without personal data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// `noun.verb` in the past tense.
+    pub action: &'static str,
+    /// What kind of thing it happened to.
+    pub subject_kind: &'static str,
+    /// Which one.
+    pub subject: String,
+    /// Ids, codes and numbers.
+    pub body: Value,
+}
+
+impl Entry {
+    pub(crate) fn new(
+        action: &'static str,
+        subject_kind: &'static str,
+        subject: impl ToString,
+        body: Value,
+    ) -> Self {
+        Self { action, subject_kind, subject: subject.to_string(), body }
+    }
+}

@@ -1,0 +1,53 @@
+//! The business of leads: rules and SQL, one module per noun.
+//!
+//! Every change goes through a [`Uow`]: state, audit event and the jobs that follow commit together. Domain
+//! functions record an [`Event`] and never name a job; what follows from an event is decided elsewhere.
+//!
+//! **Invariant:** modules call each other's `mod.rs`, never another module's `store`.
+
+pub mod audit;
+pub mod campaigns;
+pub mod consents;
+pub mod distribution;
+pub mod event;
+pub mod identity;
+pub mod ingestion;
+pub mod leads;
+pub mod privacy;
+pub mod uow;
+
+pub use event::Event;
+pub use uow::{Db, Reactions, Uow};
+
+/// What each id is the id of. Markers; never constructed.
+pub mod nouns {
+    macro_rules! nouns {
+        ($($(#[$doc:meta])* $noun:ident as $id:ident;)*) => {
+            $($(#[$doc])* #[derive(Debug)] pub enum $noun {} #[doc = concat!("The id of a [`", stringify!($noun), "`].")] pub type $id = sira_kernel::Id<$noun>;)*
+        };
+    }
+    nouns! {
+        /// A person who may buy.
+        Lead as LeadId;
+        /// One time that a person asked.
+        Enquiry as EnquiryId;
+        /// A raw event from a provider.
+        Inbound as InboundId;
+        /// A person who works with leads.
+        User as UserId;
+        /// A group of users.
+        Team as TeamId;
+        /// A group of agents that share leads by weight.
+        Pool as PoolId;
+        /// One run of the routing function over waiting leads.
+        RoutingBatch as RoutingBatchId;
+        /// An advertising campaign.
+        Campaign as CampaignId;
+        /// A set of ads in a campaign.
+        AdSet as AdSetId;
+        /// An ad: the creative.
+        Ad as AdId;
+        /// A form that people fill in.
+        Form as FormId;
+    }
+}

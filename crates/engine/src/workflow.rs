@@ -1,0 +1,113 @@
+//! Durable workflows: a persisted state that is advanced one committed step at a time and sleeps in between.
+
+use std::future::Future;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::effect::Applied;
+use crate::error::EngineError;
+use crate::job::{JobError, Lease, Outcome, Queue, Retry};
+
+/// What is fixed about a kind of workflow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkflowSpec {
+    /// The stored kind. Never edited.
+    pub name: &'static str,
+    /// The version of the stored state.
+    pub version: u16,
+    /// Where its steps run.
+    pub queue: Queue,
+    /// How a failed step is repeated.
+    pub retry: Retry,
+    /// Longest run of one step.
+    pub timeout: Duration,
+}
+
+/// What woke a step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wake {
+    /// The first step, or the step after [`Transition::Next`].
+    Start,
+    /// The time of `WaitUntil`, or the deadline of `WaitFor`, has come.
+    Timer,
+    /// The signal that `WaitFor` named.
+    Signal {
+        /// Its name.
+        name: String,
+        /// What it carried: ids, never personal data.
+        payload: Value,
+    },
+}
+
+/// What a step decided. `S` is the workflow's state, which is the workflow type itself.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Transition<S> {
+    /// Go on at once from this state.
+    Next(S),
+    /// Sleep until this time.
+    WaitUntil(S, DateTime<Utc>),
+    /// Sleep until the signal arrives, or until the deadline.
+    WaitFor {
+        /// The state to go on from.
+        state: S,
+        /// The signal waited for. One that came before the wait began is kept and wakes at once.
+        signal: &'static str,
+        /// When to give up waiting.
+        deadline: DateTime<Utc>,
+    },
+    /// Finished.
+    Done(S),
+}
+
+/// A kind of workflow: the state is the type itself, a serde enum or struct.
+pub trait Workflow<C>: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// What is fixed about it.
+    const SPEC: WorkflowSpec;
+
+    /// The business key: at most one live workflow per kind and key; the address of signals.
+    fn key(&self) -> String;
+
+    /// Takes one step: reads the world, decides, writes. Calls no provider: outside work is a job whose end
+    /// signals. Ends with [`Step::record`] in the transaction of its effects, as
+    /// `uow.commit_and_advance(step, transition)` does; a step may run again until that commit.
+    fn advance(self, cx: &C, step: &Step) -> impl Future<Output = Result<Outcome, JobError>> + Send;
+}
+
+/// The right to take one step of one workflow, fenced by the step's job.
+#[derive(Debug, Clone)]
+pub struct Step {
+    pub(crate) lease: Lease,
+    pub(crate) workflow_id: i64,
+    pub(crate) seq: i32,
+    pub(crate) wake: Wake,
+}
+
+impl Step {
+    /// What woke it.
+    pub fn wake(&self) -> &Wake {
+        &self.wake
+    }
+
+    /// The lease of the step's job.
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// Writes the transition, its history row and the completion of the step's job into the caller's
+    /// transaction.
+    ///
+    /// # Errors
+    /// [`EngineError::LeaseLost`] when the step was taken elsewhere or the workflow ended meanwhile.
+    pub async fn record<S: Serialize>(
+        &self,
+        tx: &mut PgConnection,
+        transition: &Transition<S>,
+    ) -> Result<Applied, EngineError> {
+        crate::store::record_step(tx, self, transition).await
+    }
+}

@@ -1,0 +1,8 @@
+//! Outbound ports: one trait and one client per provider, and the one failure taxonomy that all of them share.
+//!
+//! **Invariant:** nothing here knows the database or a lead; errors and logs carry no personal data.
+
+pub mod failure;
+pub mod meta;
+
+pub use failure::{FailureKind, ProviderError};

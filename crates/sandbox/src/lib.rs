@@ -1,0 +1,1 @@
+//! The providers' other side: plays Meta, sends signed webhooks, fails on demand.

@@ -1,0 +1,6 @@
+//! One file, one durable job.
+
+pub mod context;
+pub mod queues;
+
+pub use context::{Context, Providers, Settings};

@@ -1,0 +1,13 @@
+//! The queues. One worker each in every process that runs them; a slow provider holds up its own queue only.
+
+use sira_engine::Queue;
+
+/// Calls to advertising platforms.
+pub const INTAKE: Queue = Queue { name: "intake", concurrency: 16 };
+/// Giving leads to agents: short transactions.
+pub const DISTRIBUTION: Queue = Queue { name: "distribution", concurrency: 8 };
+/// Steps of workflows: short transactions.
+pub const WORKFLOWS: Queue = Queue { name: "workflows", concurrency: 8 };
+
+/// All of them.
+pub const ALL: [Queue; 3] = [INTAKE, DISTRIBUTION, WORKFLOWS];

@@ -1,0 +1,2 @@
+//! sira
+fn main() {}

@@ -1,0 +1,1 @@
+//! What waits or has more than one step; reactions: what each event causes.
