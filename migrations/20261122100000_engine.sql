@@ -70,6 +70,8 @@ create table engine.job_tags (
     created_at timestamptz not null default now(),
     primary key (tag, job_id)
 );
+-- Serves showing one job.
+create index job_tags_job_idx on engine.job_tags (job_id);
 
 -- Jobs that came to their end. Partitioned by day, so that history leaves by dropping a partition.
 create table engine.finished (
@@ -99,12 +101,14 @@ create table engine.attempts (
     session bigint,
     started_at timestamptz,
     ended_at timestamptz not null default now(),
-    -- snoozed, retried, failed, cancelled, panicked, timed_out, crashed, released, merged
     outcome text not null,
     error jsonb,
     next_at timestamptz,
-    -- Why it waits: backoff, provider, requested, probing, dead.
-    waits_for text
+    -- Why it waits: backoff, probing, version, or what a snooze said. Null when it waits for nothing or is dead.
+    waits_for text,
+    constraint attempts_outcome_check check (
+        outcome in ('snoozed', 'failed', 'panicked', 'timed_out', 'crashed', 'cancelled', 'released')
+    )
 ) partition by range (ended_at);
 create table engine.attempts_default partition of engine.attempts default;
 create index attempts_job_idx on engine.attempts (job_id);
@@ -116,6 +120,9 @@ create table engine.workflows (
     -- The business key: the address of signals, and what makes a start idempotent.
     key text not null,
     version smallint not null,
+    -- Where its steps run and how often one is tried: whoever wakes it need not know its kind.
+    queue text not null,
+    attempts_max smallint not null,
     status text not null,
     state jsonb not null,
     -- Steps taken so far.
@@ -139,7 +146,8 @@ create table engine.workflows (
 );
 create unique index workflows_live_key on engine.workflows (kind, key) where finished_at is null;
 -- Serves waking: sleeping workflows have no row in engine.jobs.
-create index workflows_wake_idx on engine.workflows (wake_at) where wake_at is not null and finished_at is null;
+create index workflows_wake_idx on engine.workflows (wake_at)
+    where wake_at is not null and not due and finished_at is null;
 
 create table engine.workflow_steps (
     workflow_id bigint not null references engine.workflows (id) on delete cascade,
@@ -161,4 +169,5 @@ create table engine.signals (
     payload jsonb not null,
     created_at timestamptz not null default now()
 );
-create index signals_workflow_idx on engine.signals (workflow_id, id);
+-- Serves finding the oldest signal that a wait is for.
+create index signals_workflow_idx on engine.signals (workflow_id, name, id);

@@ -115,7 +115,7 @@ impl NewWorkflow {
 #[must_use = "wake the engine with it after the commit, or the jobs wait for the next poll"]
 pub struct Applied {
     /// Queues that got work which is due now.
-    pub queues: Vec<&'static str>,
+    pub queues: Vec<String>,
     /// Whether something was scheduled for later, so that timers must be set anew.
     pub scheduled: bool,
 }
@@ -128,8 +128,9 @@ impl Applied {
     }
 }
 
-/// Writes effects into the caller's transaction, set-based and in an order that cannot deadlock. They exist if
-/// and only if that transaction commits.
+/// Writes effects into the caller's transaction, set-based and in an order that cannot deadlock: workflows are
+/// superseded, started and signalled in this order, then all jobs are enqueued. They exist if and only if that
+/// transaction commits.
 pub async fn apply(tx: &mut PgConnection, clock: &Clock, effects: &[Effect]) -> Result<Applied, EngineError> {
     crate::store::apply(tx, clock, effects).await
 }

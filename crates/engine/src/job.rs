@@ -151,18 +151,39 @@ impl JobError {
     }
 }
 
-/// SQLSTATE classes that pass by themselves: connection (08), rollback (40), resources (53), operator (57).
-const TRANSIENT_CLASSES: [&str; 4] = ["08", "40", "53", "57"];
+/// Whether an external effect of this job may have happened already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum External {
+    /// No attempt had begun it.
+    First,
+    /// One had: what became of it must be asked, not done again.
+    Again,
+}
+
+/// SQLSTATE classes that pass by themselves: connection (08), a transaction's state, as read only (25), rollback
+/// (40), resources (53), a lock not to be had (55), operator (57), the server's system (58) and inside (XX).
+const TRANSIENT_CLASSES: [&str; 8] = ["08", "25", "40", "53", "55", "57", "58", "XX"];
+
+/// Whether an error passes by itself, so that the same statement may work later.
+pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
+    matches!(JobError::from_ref(error), JobError::Retry(_))
+}
 
 impl From<sqlx::Error> for JobError {
     fn from(error: sqlx::Error) -> Self {
-        let (code, constraint) = match &error {
+        Self::from_ref(&error)
+    }
+}
+
+impl JobError {
+    fn from_ref(error: &sqlx::Error) -> Self {
+        let (code, constraint) = match error {
             sqlx::Error::Database(db) => {
-                (db.code().map(|c| c.into_owned()), db.constraint().map(str::to_owned))
+                (db.code().map(std::borrow::Cow::into_owned), db.constraint().map(str::to_owned))
             }
             _ => (None, None),
         };
-        match (&error, code) {
+        match (error, code) {
             // The server's message may quote a row's values, so only its code and constraint are stored.
             (sqlx::Error::Database(_), Some(state)) if !TRANSIENT_CLASSES.contains(&&state[..2]) => {
                 Self::fail(
@@ -210,7 +231,7 @@ impl From<EngineError> for JobError {
 #[derive(Debug, Clone)]
 pub struct Lease {
     pub(crate) job: JobId,
-    pub(crate) lease: i64,
+    pub(crate) fence: i64,
     pub(crate) attempt: u16,
     pub(crate) attempts_max: u16,
 }
@@ -241,6 +262,16 @@ impl Lease {
     /// # Errors
     /// [`EngineError::LeaseLost`] when another process may run the job by now: the caller rolls back.
     pub async fn complete(&self, tx: &mut PgConnection) -> Result<(), EngineError> {
-        crate::store::complete_one(tx, self.job, self.lease).await
+        crate::store::complete_one(tx, self.job, self.fence).await
+    }
+
+    /// Notes, before an effect that its provider cannot deduplicate (a call cannot be un-dialled), that it is
+    /// about to begin. Commit it before the call. On [`External::Again`] an earlier attempt had come this far:
+    /// reconcile, and never send again.
+    ///
+    /// # Errors
+    /// [`EngineError::LeaseLost`] when another process may run the job by now: the call must not be made.
+    pub async fn begin_external(&self, conn: &mut PgConnection) -> Result<External, EngineError> {
+        crate::store::begin_external(conn, self.job, self.fence).await
     }
 }

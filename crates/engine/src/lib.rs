@@ -4,13 +4,23 @@
 //! that proves each promise, stands in `docs/GUARANTEES.md`.
 
 pub mod effect;
+pub mod engine;
 pub mod error;
 pub mod job;
+pub mod ops;
+pub mod registry;
+pub mod settings;
 pub mod workflow;
 
+mod runtime;
 mod store;
+mod wake;
 
 pub use effect::{Applied, Effect, NewJob, NewWorkflow, apply};
+pub use engine::Engine;
 pub use error::EngineError;
-pub use job::{Failure, Job, JobError, JobId, Lease, Outcome, Queue, Retry, Spec};
-pub use workflow::{Step, Transition, Wake, Workflow, WorkflowSpec};
+pub use job::{External, Failure, Job, JobError, JobId, Lease, Outcome, Queue, Retry, Spec};
+pub use registry::{Kind, Registry};
+pub use runtime::{Drained, Running};
+pub use settings::Settings;
+pub use workflow::{Step, Transition, Wake, Workflow, WorkflowSpec, cancel};

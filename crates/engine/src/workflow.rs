@@ -85,6 +85,12 @@ pub struct Step {
     pub(crate) workflow_id: i64,
     pub(crate) seq: i32,
     pub(crate) wake: Wake,
+    pub(crate) signal_id: Option<i64>,
+}
+
+/// The kind of the jobs that take a workflow kind's steps.
+pub(crate) fn step_kind(workflow_kind: &str) -> String {
+    format!("step:{workflow_kind}")
 }
 
 impl Step {
@@ -110,4 +116,10 @@ impl Step {
     ) -> Result<Applied, EngineError> {
         crate::store::record_step(tx, self, transition).await
     }
+}
+
+/// Cancels the live workflow of this kind and key in the caller's transaction. A step that is under way rolls
+/// back; a waiting one never runs. Returns whether there was one to cancel.
+pub async fn cancel(tx: &mut PgConnection, kind: &str, key: &str, reason: &str) -> Result<bool, EngineError> {
+    Ok(crate::store::cancel(tx, kind, key, reason).await?)
 }

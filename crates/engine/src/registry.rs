@@ -1,0 +1,144 @@
+//! Which kinds of jobs and workflows a process can run.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::job::{Job, JobError, Lease, Outcome, Queue, Retry, Spec};
+use crate::workflow::{Step, Workflow, WorkflowSpec, step_kind};
+
+/// The future of one attempt.
+pub(crate) type Attempt = BoxFuture<'static, Result<Outcome, JobError>>;
+/// Decodes a payload and begins an attempt; `Err` when it cannot be decoded.
+type RunJob<C> = Arc<dyn Fn(&Value, C, Lease) -> Result<Attempt, serde_json::Error> + Send + Sync>;
+/// Decodes a state and begins a step; `Err` when it cannot be decoded.
+type RunStep<C> = Arc<dyn Fn(&Value, C, Step) -> Result<Attempt, serde_json::Error> + Send + Sync>;
+
+/// How attempts of a kind are begun.
+pub(crate) enum Handler<C> {
+    Job(RunJob<C>),
+    /// One per version of the stored state.
+    Workflow(BTreeMap<i16, RunStep<C>>),
+}
+
+/// A registered kind: what is fixed about it, and its handler.
+pub(crate) struct Registered<C> {
+    pub kind: Kind,
+    pub handler: Handler<C>,
+}
+
+/// What is fixed about a registered kind, for generated documents and for operators.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kind {
+    /// The stored kind of its jobs: for a workflow, of its steps.
+    pub name: String,
+    /// The queue it runs on.
+    pub queue: &'static str,
+    /// Attempts in all.
+    pub attempts_max: u16,
+    /// Upper bound of the first delay after a failure.
+    pub backoff_base: Duration,
+    /// Upper bound of every delay after a failure.
+    pub backoff_cap: Duration,
+    /// Longest run of one attempt.
+    pub timeout: Duration,
+    /// Whether it is a workflow's step.
+    pub workflow: bool,
+}
+
+impl Kind {
+    fn new(name: String, queue: Queue, retry: Retry, timeout: Duration, workflow: bool) -> Self {
+        Self {
+            name,
+            queue: queue.name,
+            attempts_max: retry.attempts_max,
+            backoff_base: retry.base,
+            backoff_cap: retry.cap,
+            timeout,
+            workflow,
+        }
+    }
+
+    pub(crate) fn retry(&self) -> Retry {
+        Retry::backoff(self.attempts_max, self.backoff_base, self.backoff_cap)
+    }
+}
+
+/// The kinds that a process can run, over the context `C` that all of them share.
+pub struct Registry<C> {
+    pub(crate) kinds: BTreeMap<String, Registered<C>>,
+    context: PhantomData<fn(C)>,
+}
+
+impl<C> Default for Registry<C> {
+    fn default() -> Self {
+        Self { kinds: BTreeMap::new(), context: PhantomData }
+    }
+}
+
+impl<C: Send + Sync + 'static> Registry<C> {
+    /// No kinds yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a kind of job.
+    ///
+    /// # Panics
+    /// When its name is taken, which is a mistake in the program and not in its input.
+    #[must_use]
+    pub fn job<J: Job<C>>(mut self) -> Self {
+        let Spec { name, queue, retry, timeout } = J::SPEC;
+        let run: RunJob<C> = Arc::new(|payload, cx, lease| {
+            let job = J::deserialize(payload)?;
+            Ok(async move { job.run(&cx, &lease).await }.boxed())
+        });
+        let kind = Kind::new(name.to_owned(), queue, retry, timeout, false);
+        let taken = self.kinds.insert(name.to_owned(), Registered { kind, handler: Handler::Job(run) });
+        assert!(taken.is_none(), "two kinds are named {name}");
+        self
+    }
+
+    /// Adds a kind of workflow, or another version of one: old versions run on after a deployment.
+    ///
+    /// # Panics
+    /// When its name and version are taken, which is a mistake in the program and not in its input.
+    #[must_use]
+    pub fn workflow<W: Workflow<C>>(mut self) -> Self {
+        let WorkflowSpec { name, version, queue, retry, timeout } = W::SPEC;
+        let run: RunStep<C> = Arc::new(|state, cx, step| {
+            let workflow = W::deserialize(state)?;
+            Ok(async move { workflow.advance(&cx, &step).await }.boxed())
+        });
+        let version = version.cast_signed();
+        let kind = Kind::new(step_kind(name), queue, retry, timeout, true);
+        match self.kinds.entry(kind.name.clone()) {
+            Entry::Vacant(place) => {
+                let handler = Handler::Workflow(BTreeMap::from([(version, run)]));
+                place.insert(Registered { kind, handler });
+            }
+            Entry::Occupied(mut place) => {
+                let Handler::Workflow(versions) = &mut place.get_mut().handler else {
+                    panic!("two kinds are named {name}")
+                };
+                assert!(
+                    versions.insert(version, run).is_none(),
+                    "two workflows are {name} version {version}"
+                );
+            }
+        }
+        self
+    }
+
+    /// All kinds, by name.
+    pub fn kinds(&self) -> impl Iterator<Item = &Kind> {
+        self.kinds.values().map(|registered| &registered.kind)
+    }
+}

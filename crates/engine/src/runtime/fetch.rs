@@ -1,0 +1,173 @@
+//! Fetchers: claim jobs ahead of the workers, one task per queue, and one for jobs that must run alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::backend::Buffer;
+use super::claimed::{Alone, Claimed, Verdict};
+use super::session::{Retrying, Session, jittered};
+use crate::store::{self, ClaimRow, ClaimedBy};
+
+/// How long jobs that must run alone may follow each other before the others have a turn again.
+const ALONE_SLICE: Duration = Duration::from_secs(1);
+/// The bell of the probing lane.
+pub const PROBING: &str = "probing:";
+
+/// Keeps one queue's buffer filled until the session stops, and then gives back what nobody began.
+pub async fn fetch(session: Arc<Session>, queue: String, buffer: Buffer, sender: mpsc::Sender<Arc<Claimed>>) {
+    let mut bell = session.waker.bells.listen(&queue);
+    // Half a buffer at a time: the other half keeps the workers busy meanwhile.
+    let batch = (sender.max_capacity() / 2).max(1);
+    let mut retrying = Retrying::default();
+    loop {
+        let permits = tokio::select! {
+            biased;
+            () = session.stopping.cancelled() => break,
+            permits = sender.reserve_many(batch) => permits,
+        };
+        let Ok(permits) = permits else { break };
+        bell.mark_unchanged();
+        let by = session.next_claim();
+        let claimed = claim(&session, &queue, by, batch).await;
+        match claimed {
+            Ok(rows) => {
+                retrying.reset();
+                let full = rows.len() == batch;
+                for (permit, row) in permits.zip(rows) {
+                    permit.send(Arc::new(Claimed::new(row, None)));
+                }
+                if !full {
+                    rest(&session, &mut bell).await;
+                }
+            }
+            Err(error) => {
+                drop(permits);
+                tracing::warn!(queue, %error, "claiming failed; trying again");
+                session.doubt(by);
+                tokio::select! { () = session.stopping.cancelled() => break, () = retrying.wait() => {} }
+            }
+        }
+    }
+    for job in buffer.close() {
+        session.acknowledge(job, Verdict::Released, None);
+    }
+}
+
+async fn claim(
+    session: &Session,
+    queue: &str,
+    by: ClaimedBy,
+    limit: usize,
+) -> Result<Vec<ClaimRow>, sqlx::Error> {
+    let mut conn = session.hot.acquire().await?;
+    let claiming = store::claim(&mut conn, queue, by, limit as i64);
+    let rows = bounded(session, claiming).await?;
+    fail::fail_point!("engine::after_claim");
+    if !rows.is_empty() {
+        metrics::counter!("sira_jobs_claimed_total", "queue" => queue.to_owned())
+            .increment(rows.len() as u64);
+    }
+    Ok(rows)
+}
+
+/// A statement that the server would have ended by now is not waited for: the line may be dead.
+pub async fn bounded<T>(
+    session: &Session,
+    statement: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let limit = session.settings.statement_timeout + Duration::from_secs(1);
+    tokio::time::timeout(limit, statement).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
+
+/// Waits for the bell or the next poll.
+async fn rest(session: &Session, bell: &mut watch::Receiver<u64>) {
+    tokio::select! {
+        () = session.stopping.cancelled() => {}
+        _ = bell.changed() => {}
+        () = tokio::time::sleep(jittered(session.settings.poll_every)) => {}
+    }
+}
+
+/// Runs suspects one at a time, each alone in this process, so that a further crash is known to be its own.
+pub async fn fetch_probing(session: Arc<Session>, buffer: Buffer, sender: mpsc::Sender<Arc<Claimed>>) {
+    let mut bell = session.waker.bells.listen(PROBING);
+    let mut retrying = Retrying::default();
+    while !session.stopping.is_cancelled() {
+        bell.mark_unchanged();
+        let slice = match has_probing(&session).await {
+            Ok(true) => run_alone(&session, &sender).await,
+            Ok(false) => Ok(Slice::Idle),
+            Err(error) => Err(error),
+        };
+        match slice {
+            Ok(Slice::Over) => retrying.reset(),
+            Ok(Slice::Idle) => {
+                retrying.reset();
+                rest(&session, &mut bell).await;
+            }
+            Ok(Slice::Closed) => return,
+            Err(error) => {
+                tracing::warn!(%error, "claiming a probing job failed; trying again");
+                tokio::select! { () = session.stopping.cancelled() => {}, () = retrying.wait() => {} }
+            }
+        }
+    }
+    for job in buffer.close() {
+        session.acknowledge(job, Verdict::Released, None);
+    }
+}
+
+/// How a turn of the jobs that run alone ended.
+enum Slice {
+    /// Its time is over; there may be more to run.
+    Over,
+    /// Nothing was left to claim: what waits is locked by somebody.
+    Idle,
+    /// The worker is gone.
+    Closed,
+}
+
+/// Runs suspects one after the other for a slice of time, in which nothing else of this process runs.
+async fn run_alone(session: &Session, sender: &mpsc::Sender<Arc<Claimed>>) -> Result<Slice, sqlx::Error> {
+    let turn = tokio::select! {
+        biased;
+        () = session.stopping.cancelled() => return Ok(Slice::Over),
+        turn = Arc::clone(&session.turns).write_owned() => Arc::new(turn),
+    };
+    let until = Instant::now() + ALONE_SLICE;
+    while Instant::now() < until && !session.stopping.is_cancelled() {
+        let by = session.next_claim();
+        let row = match claim_probing(session, by).await {
+            Ok(Some(row)) => row,
+            Ok(None) => return Ok(Slice::Idle),
+            Err(error) => {
+                session.doubt(by);
+                return Err(error);
+            }
+        };
+        let (through, finished) = oneshot::channel();
+        let alone = Alone { _turn: Arc::clone(&turn), _through: through };
+        if sender.send(Arc::new(Claimed::new(row, Some(alone)))).await.is_err() {
+            return Ok(Slice::Closed);
+        }
+        tokio::select! {
+            () = session.stopping.cancelled() => {}
+            // Dropped with the job: the error is the message.
+            _ = finished => {}
+        }
+    }
+    Ok(Slice::Over)
+}
+
+async fn has_probing(session: &Session) -> Result<bool, sqlx::Error> {
+    let mut conn = session.hot.acquire().await?;
+    bounded(session, store::has_probing(&mut conn, &session.queues)).await
+}
+
+async fn claim_probing(session: &Session, by: ClaimedBy) -> Result<Option<ClaimRow>, sqlx::Error> {
+    let mut conn = session.hot.acquire().await?;
+    bounded(session, store::claim_probing(&mut conn, &session.queues, by)).await
+}

@@ -1,0 +1,177 @@
+//! Writing effects: workflow rows first, in the order of their keys, then every job in one insert.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sira_kernel::Clock;
+use sqlx::PgConnection;
+
+use super::workflows;
+use crate::effect::{Applied, Effect, NewJob};
+use crate::error::EngineError;
+
+/// A row to insert into `engine.jobs`.
+pub struct JobRow {
+    pub kind: String,
+    pub queue: String,
+    pub priority: i16,
+    pub run_at: Option<DateTime<Utc>>,
+    pub attempts_max: i16,
+    pub dedupe_key: Option<String>,
+    pub payload: Value,
+    pub workflow_id: Option<i64>,
+    pub tags: Vec<String>,
+}
+
+/// What a write made due.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Due {
+    pub queue: String,
+    pub scheduled: bool,
+}
+
+impl From<&NewJob> for JobRow {
+    fn from(job: &NewJob) -> Self {
+        Self {
+            kind: job.spec.name.to_owned(),
+            queue: job.spec.queue.name.to_owned(),
+            priority: job.priority,
+            run_at: job.run_at,
+            attempts_max: job.spec.retry.attempts_max.cast_signed(),
+            dedupe_key: job.dedupe_key.clone(),
+            payload: job.payload.clone(),
+            workflow_id: None,
+            tags: job.tags.clone(),
+        }
+    }
+}
+
+pub async fn apply(tx: &mut PgConnection, clock: &Clock, effects: &[Effect]) -> Result<Applied, EngineError> {
+    // Locks are taken in one order by everybody: workflow rows by kind and key, then jobs by kind and dedupe key.
+    let mut rows = workflows::apply(tx, effects).await?;
+    rows.extend(effects.iter().filter_map(|effect| match effect {
+        Effect::Job(job) => Some(JobRow::from(job)),
+        Effect::Start(_) | Effect::Signal { .. } | Effect::Supersede { .. } => None,
+    }));
+    insert_jobs(tx, clock, rows).await
+}
+
+/// Inserts jobs in one statement. A twin that waits is pulled forward instead; the row lock taken by that keeps
+/// it from being claimed before this transaction commits, so a wake-up is never lost between the two.
+pub async fn insert_jobs(
+    tx: &mut PgConnection,
+    clock: &Clock,
+    rows: Vec<JobRow>,
+) -> Result<Applied, EngineError> {
+    if rows.is_empty() {
+        return Ok(Applied::default());
+    }
+    let rows = without_twins(rows);
+    let tags: Vec<Value> = rows.iter().map(|row| Value::from(row.tags.clone())).collect();
+    let due = sqlx::query_as!(
+        Due,
+        r#"with input as materialized (
+            select nextval('engine.jobs_id_seq') as id, i.kind, i.queue, i.priority, i.attempts_max, i.dedupe_key,
+                i.payload, i.workflow_id, i.tags, coalesce(i.run_at, t.now) as run_at,
+                case when i.run_at > t.now then 'scheduled' else 'ready' end as state
+            from unnest($1::text[], $2::text[], $3::smallint[], $4::timestamptz[], $5::smallint[], $6::text[],
+                $7::jsonb[], $8::bigint[], $9::jsonb[])
+                as i (kind, queue, priority, run_at, attempts_max, dedupe_key, payload, workflow_id, tags),
+                (select now() + $10::bigint * interval '1 microsecond' as now) as t
+        ), written as (
+            insert into engine.jobs
+                (id, kind, queue, priority, state, run_at, attempts_max, dedupe_key, payload, workflow_id)
+                overriding system value
+            select id, kind, queue, priority, state, run_at, attempts_max, dedupe_key, payload, workflow_id
+            from input order by kind, dedupe_key, id
+            on conflict (kind, dedupe_key) where dedupe_key is not null and state in ('scheduled', 'ready')
+            do update set run_at = least(jobs.run_at, excluded.run_at),
+                priority = least(jobs.priority, excluded.priority),
+                state = case when excluded.state = 'ready' then 'ready' else jobs.state end
+            returning id, kind, dedupe_key, queue, state
+        ), tagged as (
+            insert into engine.job_tags (tag, job_id)
+            select t.tag, coalesce(w.id, i.id) from input i
+            cross join lateral jsonb_array_elements_text(i.tags) as t (tag)
+            left join written w on w.kind = i.kind and w.dedupe_key = i.dedupe_key
+            order by 1, 2
+            on conflict do nothing
+        )
+        select queue as "queue!", bool_or(state = 'scheduled') as "scheduled!" from written group by queue"#,
+        &rows.iter().map(|row| row.kind.clone()).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.queue.clone()).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.priority).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.run_at).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.attempts_max).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.dedupe_key.clone()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.payload.clone()).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.workflow_id).collect::<Vec<_>>() as _,
+        &tags,
+        clock.shift_us(),
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(Applied {
+        scheduled: due.iter().any(|due| due.scheduled),
+        queues: due.into_iter().map(|due| due.queue).collect(),
+    })
+}
+
+/// One row per kind and dedupe key: `on conflict` cannot touch a row twice. The earliest time, the best priority
+/// and all tags survive; the first payload does.
+fn without_twins(rows: Vec<JobRow>) -> Vec<JobRow> {
+    let mut kept: Vec<JobRow> = Vec::with_capacity(rows.len());
+    let mut places: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for row in rows {
+        let Some(key) = row.dedupe_key.clone() else {
+            kept.push(row);
+            continue;
+        };
+        let Some(&place) = places.get(&(row.kind.clone(), key.clone())) else {
+            places.insert((row.kind.clone(), key), kept.len());
+            kept.push(row);
+            continue;
+        };
+        let twin = &mut kept[place];
+        // None is "at once", and so the earliest.
+        twin.run_at = twin.run_at.min(row.run_at);
+        twin.priority = twin.priority.min(row.priority);
+        twin.tags.extend(row.tags);
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(kind: &str, key: Option<&str>, run_at: Option<i64>, tag: &str) -> JobRow {
+        JobRow {
+            kind: kind.to_owned(),
+            queue: "q".to_owned(),
+            priority: 0,
+            run_at: run_at.and_then(|s| DateTime::from_timestamp(s, 0)),
+            attempts_max: 1,
+            dedupe_key: key.map(str::to_owned),
+            payload: Value::Null,
+            workflow_id: None,
+            tags: vec![tag.to_owned()],
+        }
+    }
+
+    #[test]
+    fn twins_in_one_batch_become_one_row_at_the_earliest_time() {
+        let kept = without_twins(vec![
+            row("a", Some("k"), Some(20), "t1"),
+            row("b", Some("k"), Some(20), "t2"),
+            row("a", Some("k"), Some(10), "t3"),
+            row("a", None, None, "t4"),
+            row("a", None, None, "t5"),
+            row("b", Some("k"), None, "t6"),
+        ]);
+        let seen: Vec<_> = kept.iter().map(|r| (r.kind.as_str(), r.run_at.map(|t| t.timestamp()))).collect();
+        assert_eq!(seen, [("a", Some(10)), ("b", None), ("a", None), ("a", None)]);
+        assert_eq!(kept[0].tags, ["t1", "t3"]);
+    }
+}

@@ -1,0 +1,28 @@
+//! The engine's SQL.
+//!
+//! **Invariant:** whatever ends or puts back a claimed job matches `(id, lease)` of a running row and acts only on
+//! the rows that it changed. Leases compare with the database's clock, due times with that clock plus the shift.
+
+mod enqueue;
+mod fence;
+mod finish;
+mod partitions;
+mod put_back;
+mod queues;
+mod sessions;
+mod steps;
+mod workflows;
+
+pub mod ops;
+
+pub use enqueue::apply;
+pub use fence::{begin_external, complete_one};
+pub use finish::{Ending, finish};
+pub use partitions::ensure_partitions;
+pub use put_back::{PutBack, Return, put_back};
+pub use queues::{ClaimRow, ClaimedBy, Unbegun, claim, claim_probing, find_claim, has_probing};
+pub use queues::{next_due_us, notify, promote, queue_ages, wake_workflows};
+pub use sessions::{CRASHES_MAX, Rescued, bound_transactions, close_session, fix_plans, open_session};
+pub use sessions::{ping, renew_session, rescue};
+pub use steps::{Pending, load_step, record_step};
+pub use workflows::{cancel, fail_workflows};
