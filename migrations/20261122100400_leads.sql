@@ -33,8 +33,13 @@ create table pools (
     name text not null,
     -- Exactly one pool takes what no campaign sends elsewhere.
     is_default boolean not null default false,
+    -- The present round of the quota method (turns in which takers and weights stay the same): turns given in it,
+    -- and the sum of its takers' weights.
+    turns bigint not null default 0,
+    round_weight bigint not null default 0,
     created_at timestamptz not null,
-    constraint pools_name_key unique (name)
+    constraint pools_name_key unique (name),
+    constraint pools_round_check check (turns >= 0 and round_weight >= 0)
 );
 create unique index pools_default_key on pools (is_default) where is_default;
 
@@ -43,12 +48,18 @@ create table pool_members (
     pool_id uuid not null references pools (id),
     user_id uuid not null references users (id),
     weight integer not null,
-    -- What the member is ahead (below zero) or behind (above zero) of its fair share, in millionths of a lead;
-    -- kept within one lead either way.
+    -- The weight with which the member takes part in the present round; null when it does not.
+    round_weight integer,
+    -- Turns that it had in the present round. Whole numbers, so that shares are exact however long a round lasts.
+    given bigint not null default 0,
+    -- What it was owed (above zero) or ahead (below zero) when the round began, or when it last took part, in
+    -- millionths of a lead; strictly within one lead.
     lag_micro bigint not null default 0,
     primary key (pool_id, user_id),
     constraint pool_members_weight_check check (weight between 1 and 10000),
-    constraint pool_members_lag_check check (lag_micro between -1000000 and 1000000)
+    constraint pool_members_round_check check (round_weight is not null or given = 0),
+    constraint pool_members_given_check check (given >= 0),
+    constraint pool_members_lag_check check (lag_micro between -999999 and 999999)
 );
 create index pool_members_user_idx on pool_members (user_id);
 
@@ -148,8 +159,6 @@ create table leads (
     language text,
     name_masked text,
     name_sealed bytea,
-    -- Raw answers of the form, as JSON, sealed.
-    answers_sealed bytea,
     constraint leads_reference_key unique (reference),
     constraint leads_channel_check check (channel in ('meta', 'google_ads', 'csv', 'api', 'web', 'referral')),
     constraint leads_waiting_check check (waiting_since is null or (owner_id is null and not is_test))
@@ -199,6 +208,8 @@ create table lead_enquiries (
     ad_set_id uuid references ad_sets (id),
     ad_id uuid references ads (id),
     form_id uuid references lead_forms (id),
+    -- Raw answers of the form, as JSON, sealed under the lead's key.
+    answers_sealed bytea,
     -- created, joined or reopened
     effect text not null,
     constraint lead_enquiries_inbound_key unique (inbound_id),
@@ -247,5 +258,10 @@ begin
     raise exception 'consent_ledger is append-only' using errcode = 'insufficient_privilege';
 end;
 $$;
+-- Deletes stay possible, for erasure only. The triggers hold even under session_replication_role = replica.
 create trigger consent_ledger_no_change before update on consent_ledger
     for each row execute function consent_ledger_refuse();
+create trigger consent_ledger_no_truncate before truncate on consent_ledger
+    for each statement execute function consent_ledger_refuse();
+alter table consent_ledger enable always trigger consent_ledger_no_change;
+alter table consent_ledger enable always trigger consent_ledger_no_truncate;

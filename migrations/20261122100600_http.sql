@@ -4,7 +4,7 @@ create table idempotency_keys (
     principal text not null,
     route text not null,
     key text not null,
-    -- SHA-256 over the request body.
+    -- HMAC-SHA-256 over the request body, under a key that never enters the database.
     fingerprint bytea not null,
     status smallint,
     -- Free of personal data.

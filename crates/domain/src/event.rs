@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::audit::Entry;
-use crate::nouns::{InboundId, LeadId, PoolId, RoutingBatchId, UserId};
+use crate::nouns::{InboundId, LeadId, PoolId, RoutingBatchId, TeamId, UserId};
 
 /// Most ids that one event carries; what is about more is recorded in chunks.
 pub const IDS_MAX: usize = 1000;
@@ -92,6 +92,50 @@ pub enum Event {
         /// The status it has.
         to: String,
     },
+    /// A pool was created.
+    PoolCreated {
+        /// The pool.
+        pool: PoolId,
+    },
+    /// A user became a member of a pool, or its weight there was set again.
+    PoolMemberSet {
+        /// The pool.
+        pool: PoolId,
+        /// The member.
+        user: UserId,
+        /// Its weight from now on.
+        weight: i32,
+    },
+    /// What a user can carry was set.
+    LoadLimitsSet {
+        /// The user.
+        user: UserId,
+        /// Load of open leads at a time.
+        capacity: i32,
+        /// Leads a day.
+        day_capacity: i32,
+    },
+    /// A user's working hours were replaced.
+    WorkingHoursSet {
+        /// The user.
+        user: UserId,
+        /// How many blocks there are now; none means always.
+        blocks: usize,
+    },
+    /// An absence of a user was entered, half-open.
+    AbsenceSet {
+        /// The user.
+        user: UserId,
+        /// From when.
+        starts_at: DateTime<Utc>,
+        /// Until when.
+        ends_at: DateTime<Utc>,
+    },
+    /// A team was created.
+    TeamCreated {
+        /// The team.
+        team: TeamId,
+    },
     /// A user was created.
     UserCreated {
         /// The user.
@@ -142,7 +186,7 @@ impl Event {
                 json!({ "waiting": waiting, "retry_at": retry_at }),
             ),
             Self::CapacityFreed { pools } => {
-                Entry::new("capacity.freed", "pools", "", json!({ "pools": pools }))
+                Entry::new("capacity.freed", "pools", &"", json!({ "pools": pools }))
             }
             Self::LeadWaitsTooLong { lead, since } => {
                 Entry::new("lead.waits_too_long", "lead", lead, json!({ "since": since }))
@@ -150,6 +194,26 @@ impl Event {
             Self::LeadStatusChanged { lead, from, to } => {
                 Entry::new("lead.status_changed", "lead", lead, json!({ "from": from, "to": to }))
             }
+            Self::PoolCreated { pool } => Entry::new("pool.created", "pool", pool, json!({})),
+            Self::PoolMemberSet { pool, user, weight } => {
+                Entry::new("pool.member_set", "pool", pool, json!({ "user": user, "weight": weight }))
+            }
+            Self::LoadLimitsSet { user, capacity, day_capacity } => Entry::new(
+                "user.load_limits_set",
+                "user",
+                user,
+                json!({ "capacity": capacity, "day_capacity": day_capacity }),
+            ),
+            Self::WorkingHoursSet { user, blocks } => {
+                Entry::new("user.working_hours_set", "user", user, json!({ "blocks": blocks }))
+            }
+            Self::AbsenceSet { user, starts_at, ends_at } => Entry::new(
+                "user.absence_set",
+                "user",
+                user,
+                json!({ "starts_at": starts_at, "ends_at": ends_at }),
+            ),
+            Self::TeamCreated { team } => Entry::new("team.created", "team", team, json!({})),
             Self::UserCreated { user, role } => {
                 Entry::new("user.created", "user", user, json!({ "role": role }))
             }
@@ -157,7 +221,7 @@ impl Event {
             Self::SignInRefused { user } => Entry::new(
                 "user.sign_in_refused",
                 "user",
-                user.map_or_else(|| "unknown".to_owned(), |id| id.to_string()),
+                &user.map_or_else(|| "unknown".to_owned(), |id| id.to_string()),
                 json!({}),
             ),
         }

@@ -10,6 +10,7 @@ pub mod campaigns;
 pub mod consents;
 pub mod distribution;
 pub mod event;
+pub mod idempotency;
 pub mod identity;
 pub mod ingestion;
 pub mod leads;

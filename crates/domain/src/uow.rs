@@ -115,8 +115,9 @@ impl Uow {
         step: &Step,
         transition: Transition<S>,
     ) -> Result<Outcome, JobError> {
-        let mut applied = self.flush().await?;
-        applied.merge(step.record(&mut self.tx, &transition).await?);
+        // The workflow's row before any job's: the order in which signals lock, too.
+        let mut applied = step.record(&mut self.tx, &transition).await?;
+        applied.merge(self.flush().await?);
         self.tx.commit().await?;
         (self.db.waker)(&applied);
         Ok(Outcome::Committed)

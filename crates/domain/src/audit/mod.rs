@@ -22,7 +22,7 @@ impl Entry {
     pub(crate) fn new(
         action: &'static str,
         subject_kind: &'static str,
-        subject: impl ToString,
+        subject: &dyn ToString,
         body: Value,
     ) -> Self {
         Self { action, subject_kind, subject: subject.to_string(), body }

@@ -1,1 +1,206 @@
-//! (leads)
+//! Leads: people who asked, each once, however often and through whichever door they ask.
+//!
+//! [`prepare`] makes the key and seals, [`create_or_merge`] writes: the same two steps for every door.
+//!
+//! **Invariant:** a phone number belongs to one lead; the unique key over its blind index decides, never a read.
+//! Personal data reaches the tables sealed; beside it stand a masked form to show and a blind index to find by.
+
+mod arrival;
+pub mod detail;
+mod prepare;
+pub mod search;
+mod status;
+mod store;
+
+use chrono::{DateTime, Utc};
+use sira_kernel::{EmailAddress, PersonName, PhoneNumber};
+use sqlx::PgConnection;
+
+pub use arrival::{Arrival, create_or_merge};
+pub use detail::{LeadDetail, get_detail};
+pub use prepare::{Prepared, prepare};
+pub use search::{Filter, Page, Position, Scope, Seek, search};
+pub use status::{StatusChanged, change_status};
+
+use crate::campaigns::{CampaignsError, Origin};
+use crate::consents::NewConsent;
+use crate::distribution::DistributionError;
+use crate::nouns::{InboundId, LeadId};
+use crate::privacy::{Field, PrivacyError};
+
+/// Where a lead's name is sealed; the row is the lead.
+pub const NAME: Field = Field { table: "leads", column: "name_sealed" };
+/// Where a contact is sealed; the row is the contact.
+pub const CONTACT: Field = Field { table: "lead_contacts", column: "sealed" };
+/// Where the answers of an enquiry are sealed; the row is the enquiry.
+pub const ANSWERS: Field = Field { table: "lead_enquiries", column: "answers_sealed" };
+
+/// Most phone numbers, and most e-mail addresses, that one enquiry adds; the rest stay in its answers.
+pub const CONTACTS_MAX: usize = 10;
+/// How often a caller prepares again after [`LeadError::Raced`] before it gives up for now.
+pub const RACES_MAX: usize = 5;
+
+/// The door that a lead came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Channel {
+    /// Meta Lead Ads.
+    Meta,
+    /// Google Ads lead forms.
+    GoogleAds,
+    /// An imported file.
+    Csv,
+    /// The HTTP API.
+    Api,
+    /// A form on a web site.
+    Web,
+    /// Somebody's recommendation.
+    Referral,
+}
+
+impl Channel {
+    /// All channels.
+    pub const ALL: [Self; 6] = [Self::Meta, Self::GoogleAds, Self::Csv, Self::Api, Self::Web, Self::Referral];
+
+    /// The stored name.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::GoogleAds => "google_ads",
+            Self::Csv => "csv",
+            Self::Api => "api",
+            Self::Web => "web",
+            Self::Referral => "referral",
+        }
+    }
+
+    /// The channel of this stored name.
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|channel| channel.code() == code)
+    }
+}
+
+/// A person who asked, in our words, before it is known whether they are new. Has no `Debug`: the answers hold
+/// personal data.
+#[derive(Clone)]
+pub struct NewLead {
+    /// The door.
+    pub channel: Channel,
+    /// When the person asked, as the source says.
+    pub acquired_at: DateTime<Utc>,
+    /// Full name.
+    pub name: Option<PersonName>,
+    /// Phone numbers, the preferred one first.
+    pub phones: Vec<PhoneNumber>,
+    /// E-mail addresses, the preferred one first.
+    pub emails: Vec<EmailAddress>,
+    /// Every answer as it was given: field name and values.
+    pub answers: Vec<(String, Vec<String>)>,
+    /// Campaign, ad set, ad and form.
+    pub origin: Origin,
+    /// ISO 3166 alpha-2.
+    pub country: Option<String>,
+    /// BCP 47, as in `tr`.
+    pub language: Option<String>,
+    /// What was decided about contact.
+    pub consents: Vec<NewConsent>,
+    /// Where the consents were given: `meta_form`, `api` and so on.
+    pub consent_source: &'static str,
+    /// The source event, when there is one; it is settled together with the lead.
+    pub inbound: Option<InboundId>,
+    /// Sent by a platform's testing tool: kept, never routed, never contacted, and equal to nobody.
+    pub is_test: bool,
+}
+
+/// Why a lead could not be created, found or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LeadError {
+    /// Neither a readable phone number nor a readable e-mail address.
+    #[error("no usable contact: neither a readable phone number nor a readable e-mail address")]
+    NoUsableContact,
+    /// Somebody else changed who these contacts belong to since they were looked up. Nothing was changed once the
+    /// unit of work is dropped: prepare again, at most [`RACES_MAX`] times.
+    #[error("another enquiry with the same contacts came in at the same moment: prepare again")]
+    Raced,
+    /// There is no such lead, or it is out of the caller's scope.
+    #[error("no such lead")]
+    NotFound,
+    /// The lead has changed since the caller read it.
+    #[error("the lead has changed meanwhile: it is at version {current} now")]
+    VersionConflict {
+        /// The version it has.
+        current: i64,
+    },
+    /// There is no such status.
+    #[error("unknown status: allowed are {}", .allowed.join(", "))]
+    UnknownStatus {
+        /// The codes that exist, in their order.
+        allowed: Vec<String>,
+    },
+    /// A reason is a code, so that nobody's words about a person are stored in clear.
+    #[error("a reason is a code of at most {REASON_CHARS_MAX} lower-case letters, digits and underscores")]
+    ReasonNotACode,
+    /// The owner cannot carry the change.
+    #[error(transparent)]
+    Distribution(#[from] DistributionError),
+    /// The campaign could not be resolved.
+    #[error(transparent)]
+    Campaigns(#[from] CampaignsError),
+    /// A key is missing or the key provider refused.
+    #[error(transparent)]
+    Privacy(#[from] PrivacyError),
+    /// The database refused or was not there.
+    #[error(transparent)]
+    Database(sqlx::Error),
+}
+
+/// Longest reason of a status change, in characters.
+pub const REASON_CHARS_MAX: usize = 60;
+
+impl From<sqlx::Error> for LeadError {
+    /// A transaction that PostgreSQL rolled back for the sake of another one (SQLSTATE class 40) is a race.
+    fn from(error: sqlx::Error) -> Self {
+        let rolled_back = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code)
+            .is_some_and(|code| code.starts_with("40"));
+        if rolled_back { Self::Raced } else { Self::Database(error) }
+    }
+}
+
+/// One status of the catalogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The stored code.
+    pub code: String,
+    /// Label in Turkish.
+    pub label_tr: String,
+    /// Label in English.
+    pub label_en: String,
+    /// Stage of the funnel.
+    pub stage: String,
+    /// No further work: the lead weighs nothing on its owner.
+    pub terminal: bool,
+    /// What an open lead in this status weighs on its owner's capacity.
+    pub load_weight: i16,
+}
+
+/// The catalogue of statuses, in its order.
+pub async fn list_statuses(conn: &mut PgConnection) -> Result<Vec<Status>, sqlx::Error> {
+    store::list_statuses(conn).await
+}
+
+/// The lead that this human reference names.
+pub async fn find_by_reference(
+    conn: &mut PgConnection,
+    reference: &str,
+) -> Result<Option<LeadId>, sqlx::Error> {
+    store::find_by_reference(conn, reference).await
+}
+
+/// Since when a lead waits for an agent; `None` when it has one, never waits, or does not exist.
+pub async fn find_waiting_since(
+    conn: &mut PgConnection,
+    lead: LeadId,
+) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    store::find_waiting_since(conn, lead).await
+}

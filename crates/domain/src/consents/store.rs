@@ -1,0 +1,54 @@
+//! SQL of the consent ledger.
+
+use chrono::{DateTime, Utc};
+use sira_kernel::Id;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Evidence, NewConsent};
+use crate::nouns::{InboundId, LeadId};
+
+pub async fn append(
+    conn: &mut PgConnection,
+    lead: LeadId,
+    evidence: Evidence<'_>,
+    decisions: &[NewConsent],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    let ids: Vec<Uuid> = decisions.iter().map(|_| Id::<NewConsent>::new().uuid()).collect();
+    let channels: Vec<&str> = decisions.iter().map(|d| d.channel.code()).collect();
+    let codes: Vec<&str> = decisions.iter().map(|d| d.decision.code()).collect();
+    let versions: Vec<Option<&str>> = decisions.iter().map(|d| d.text_version.as_deref()).collect();
+    sqlx::query!(
+        "insert into consent_ledger
+             (id, lead_id, channel, purpose, decision, source, text_version, inbound_id, at, recorded_at)
+         select id, $1, channel, 'commercial', decision, $2, text_version, $3, $4, $5
+         from unnest($6::uuid[], $7::text[], $8::text[], $9::text[])
+             as consent (id, channel, decision, text_version)",
+        lead.uuid(),
+        evidence.source,
+        evidence.inbound.map(InboundId::uuid),
+        evidence.at,
+        now,
+        &ids,
+        &channels as &[&str],
+        &codes as &[&str],
+        &versions as &[Option<&str>],
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub async fn newest(conn: &mut PgConnection, lead: LeadId) -> Result<Vec<(String, bool)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select distinct on (channel) channel, decision = 'granted' as "granted!"
+         from consent_ledger
+         where lead_id = $1 and purpose = 'commercial'
+         order by channel, at desc, id desc"#,
+        lead.uuid(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.channel, row.granted)).collect())
+}

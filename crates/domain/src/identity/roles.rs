@@ -1,0 +1,175 @@
+//! Roles, permissions, and what each role may see and do.
+//!
+//! **Invariant:** the table in [`Role::can`] is the only place that says what a role may do; it is an exhaustive
+//! match, so a new permission does not compile until every role has been decided.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+pub use crate::leads::Scope;
+use crate::nouns::{TeamId, UserId};
+
+/// What somebody is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Runs the installation.
+    Admin,
+    /// Leads a sales team.
+    Manager,
+    /// Calls leads.
+    Agent,
+    /// Reads everything, changes nothing.
+    Auditor,
+}
+
+/// One thing that can be allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Permission {
+    /// See leads of one's scope, masked.
+    ViewLeads,
+    /// Type in a lead by hand.
+    CreateLeads,
+    /// Change a lead of one's scope.
+    EditLeads,
+    /// See jobs, workflows and the quarantine.
+    ViewOperations,
+    /// Read the process's metrics.
+    ViewMetrics,
+    /// Read the API's documentation.
+    ViewDocs,
+}
+
+/// A role's name is not one of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no such role: take one of admin, manager, agent, auditor")]
+pub struct UnknownRole;
+
+impl Role {
+    /// All roles.
+    pub const ALL: [Self; 4] = [Self::Admin, Self::Manager, Self::Agent, Self::Auditor];
+
+    /// Whether this role includes the permission.
+    pub const fn can(self, permission: Permission) -> bool {
+        use Permission as P;
+        match self {
+            Self::Admin => true,
+            Self::Manager => match permission {
+                P::ViewLeads | P::CreateLeads | P::EditLeads | P::ViewDocs => true,
+                P::ViewOperations | P::ViewMetrics => false,
+            },
+            Self::Agent => match permission {
+                P::ViewLeads | P::EditLeads | P::ViewDocs => true,
+                P::CreateLeads | P::ViewOperations | P::ViewMetrics => false,
+            },
+            Self::Auditor => match permission {
+                P::ViewLeads | P::ViewOperations | P::ViewDocs => true,
+                P::CreateLeads | P::EditLeads | P::ViewMetrics => false,
+            },
+        }
+    }
+
+    /// The stored name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Manager => "manager",
+            Self::Agent => "agent",
+            Self::Auditor => "auditor",
+        }
+    }
+}
+
+impl Permission {
+    /// All permissions.
+    pub const ALL: [Self; 6] = [
+        Self::ViewLeads,
+        Self::CreateLeads,
+        Self::EditLeads,
+        Self::ViewOperations,
+        Self::ViewMetrics,
+        Self::ViewDocs,
+    ];
+
+    /// The published name, `noun.verb`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ViewLeads => "leads.view",
+            Self::CreateLeads => "leads.create",
+            Self::EditLeads => "leads.edit",
+            Self::ViewOperations => "operations.view",
+            Self::ViewMetrics => "metrics.view",
+            Self::ViewDocs => "docs.view",
+        }
+    }
+}
+
+impl FromStr for Role {
+    type Err = UnknownRole;
+    fn from_str(text: &str) -> Result<Self, UnknownRole> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(UnknownRole)
+    }
+}
+
+impl Scope {
+    /// The scope of a user. A manager without a team sees their own leads alone: it fails closed.
+    pub fn of(role: Role, user: UserId, team: Option<TeamId>) -> Self {
+        match (role, team) {
+            (Role::Admin | Role::Auditor, _) => Self::All,
+            (Role::Manager, Some(team)) => Self::Team(team),
+            (Role::Manager, None) | (Role::Agent, _) => Self::Own(user),
+        }
+    }
+
+    /// A text that differs between scopes; what is bound to a scope, as a cursor is, is bound to it.
+    pub fn fingerprint(self) -> String {
+        match self {
+            Self::All => "all".to_owned(),
+            Self::Team(team) => format!("team:{team}"),
+            Self::Own(user) => format!("own:{user}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Written by hand: the oracle of the matrix.
+    #[test]
+    fn the_permission_table_is_as_published() {
+        let table = [
+            ("leads.view", [true, true, true, true]),
+            ("leads.create", [true, true, false, false]),
+            ("leads.edit", [true, true, true, false]),
+            ("operations.view", [true, false, false, true]),
+            ("metrics.view", [true, false, false, false]),
+            ("docs.view", [true, true, true, true]),
+        ];
+        assert_eq!(table.len(), Permission::ALL.len());
+        for (permission, (name, allowed)) in Permission::ALL.into_iter().zip(table) {
+            assert_eq!(permission.as_str(), name);
+            for (role, expected) in Role::ALL.into_iter().zip(allowed) {
+                assert_eq!(role.can(permission), expected, "{role:?} {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_manager_without_a_team_sees_own_leads_alone() {
+        let (user, team) = (UserId::new(), TeamId::new());
+        assert_eq!(Scope::of(Role::Manager, user, Some(team)), Scope::Team(team));
+        assert_eq!(Scope::of(Role::Manager, user, None), Scope::Own(user));
+        assert_eq!(Scope::of(Role::Agent, user, Some(team)), Scope::Own(user));
+        assert_eq!(Scope::of(Role::Auditor, user, Some(team)), Scope::All);
+    }
+
+    #[test]
+    fn stored_names_are_read_back() {
+        for role in Role::ALL {
+            assert_eq!(role.as_str().parse(), Ok(role));
+        }
+        assert_eq!("root".parse::<Role>(), Err(UnknownRole));
+    }
+}

@@ -1,0 +1,86 @@
+//! SQL of status changes.
+
+use chrono::{DateTime, Utc};
+use sira_kernel::Actor;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::leads::status::StatusStep;
+use crate::nouns::{LeadId, PoolId, UserId};
+
+/// A lead that was locked for a change of status.
+pub struct Current {
+    pub version: i64,
+    pub status: String,
+    pub status_since: DateTime<Utc>,
+    pub owner: Option<UserId>,
+    pub pool: PoolId,
+    pub is_test: bool,
+}
+
+// Locked so that version, status and owner stay as they are read until the change is written.
+pub async fn lock(conn: &mut PgConnection, id: LeadId) -> Result<Option<Current>, sqlx::Error> {
+    let row = sqlx::query!(
+        "select version, status, status_since, owner_id, pool_id, is_test from leads where id = $1 for update",
+        id.uuid(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Current {
+        version: row.version,
+        status: row.status,
+        status_since: row.status_since,
+        owner: row.owner_id.map(UserId::from_uuid),
+        pool: PoolId::from_uuid(row.pool_id),
+        is_test: row.is_test,
+    }))
+}
+
+/// Writes the status and answers the new version. A lead that was waiting keeps its place in the queue.
+pub async fn change(
+    conn: &mut PgConnection,
+    id: LeadId,
+    to: &str,
+    waits: bool,
+    now: DateTime<Utc>,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        "update leads
+         set status = $2, status_since = $3, updated_at = $3, version = version + 1,
+             waiting_since = case when $4 then coalesce(waiting_since, $3) end
+         where id = $1
+         returning version",
+        id.uuid(),
+        to,
+        now,
+        waits,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+pub async fn insert_history(
+    conn: &mut PgConnection,
+    id: Uuid,
+    step: &StatusStep<'_>,
+    actor: &Actor,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into lead_status_history
+             (id, lead_id, from_status, to_status, actor_kind, actor, reason, at, spent_seconds)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        id,
+        step.lead.uuid(),
+        step.from.map(|(status, _)| status),
+        step.to,
+        actor.kind(),
+        actor.name(),
+        step.reason,
+        now,
+        step.from.map(|(_, spent)| spent),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
