@@ -3,6 +3,7 @@
 //! **Invariant:** nothing here knows the database or a lead; errors and logs carry no personal data.
 
 pub mod failure;
+pub mod http;
 pub mod meta;
 
 pub use failure::{FailureKind, ProviderError};
