@@ -1,0 +1,5 @@
+//! Jobs of distribution.
+
+pub mod assign_leads;
+
+pub use assign_leads::AssignLeads;
