@@ -1,0 +1,243 @@
+//! Every problem that the API answers with: its stable code, its status, and what people read, in Turkish and
+//! English. The pages behind a problem's `type` are made of the same rows.
+
+/// A text in the languages that the product speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Text {
+    /// Turkish.
+    pub tr: &'static str,
+    /// English.
+    pub en: &'static str,
+}
+
+/// A language that the product speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// Turkish.
+    Tr,
+    /// English.
+    En,
+}
+
+impl Text {
+    /// The text in this language.
+    pub const fn in_language(self, language: Language) -> &'static str {
+        match language {
+            Language::Tr => self.tr,
+            Language::En => self.en,
+        }
+    }
+}
+
+/// A row of the catalogue.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// Stable; clients switch on it.
+    pub name: &'static str,
+    /// HTTP status.
+    pub status: u16,
+    /// Whether the very same request may succeed later.
+    pub retryable: bool,
+    /// What it is.
+    pub title: Text,
+    /// What to do.
+    pub detail: Text,
+}
+
+macro_rules! catalogue {
+    ($($code:ident $name:literal $status:literal $retryable:literal
+        { $title_tr:literal, $title_en:literal } { $detail_tr:literal, $detail_en:literal })*) => {
+        /// What kind of problem it is.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Code { $(#[doc = $title_en] $code,)* }
+
+        impl Code {
+            /// All codes.
+            pub const ALL: &[Self] = &[$(Self::$code,)*];
+
+            /// The catalogue's row.
+            pub const fn entry(self) -> Entry {
+                match self {
+                    $(Self::$code => Entry {
+                        name: $name,
+                        status: $status,
+                        retryable: $retryable,
+                        title: Text { tr: $title_tr, en: $title_en },
+                        detail: Text { tr: $detail_tr, en: $detail_en },
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+catalogue! {
+    MalformedJson "malformed_json" 400 false
+        { "Gövde JSON değil", "The body is not JSON" }
+        { "İstek gövdesi okunamadı. Geçerli, UTF-8 kodlu bir JSON gönderin.",
+          "The request body could not be read. Send valid JSON in UTF-8." }
+    InvalidQuery "invalid_query" 400 false
+        { "Sorgu parametresi geçersiz", "A query parameter is not valid" }
+        { "Bilinmeyen ya da hatalı bir sorgu parametresi var. errors alanına bakın.",
+          "A query parameter is unknown or has a wrong value. See errors." }
+    InvalidHeader "invalid_header" 400 false
+        { "Başlık geçersiz", "A header is not valid" }
+        { "Bir istek başlığının biçimi hatalı. errors alanına bakın.",
+          "A request header has a wrong form. See errors." }
+    CursorInvalid "cursor_invalid" 400 false
+        { "İmleç geçersiz", "The cursor is not valid" }
+        { "Bu imleç bizden değil ya da değiştirilmiş. Listeyi baştan okuyun.",
+          "This cursor is not ours or was changed. Read the list from its beginning." }
+    CursorMismatch "cursor_mismatch" 400 false
+        { "İmleç başka bir listeye ait", "The cursor belongs to another list" }
+        { "İmleç, aynı filtre ve sıralamayla kullanılır. Filtreleri değiştirdiyseniz listeyi baştan okuyun.",
+          "A cursor goes with the filters and the sort it was given for. After a change, read from the beginning." }
+    IdempotencyKeyRequired "idempotency_key_required" 400 false
+        { "Idempotency-Key gerekli", "Idempotency-Key is required" }
+        { "Her yeni istek için yeni bir Idempotency-Key gönderin; tekrar denerken aynısını kullanın.",
+          "Send a new Idempotency-Key with every new request, and the same one when you try again." }
+    Unauthenticated "unauthenticated" 401 false
+        { "Oturum gerekli", "Sign in first" }
+        { "Erişim belirteci yok, süresi dolmuş ya da geçersiz. Yeniden oturum açın.",
+          "The access token is missing, expired or not valid. Sign in again." }
+    SignInRefused "sign_in_refused" 401 false
+        { "Oturum açılamadı", "Not signed in" }
+        { "Kullanıcı adı ya da parola hatalı.", "The username or the password is wrong." }
+    SignatureInvalid "signature_invalid" 401 false
+        { "İmza doğrulanamadı", "The signature is not right" }
+        { "İstek, beklenen gizli anahtarla imzalanmamış.",
+          "The request is not signed with the expected secret." }
+    Forbidden "forbidden" 403 false
+        { "Yetkiniz yok", "Not allowed" }
+        { "Bu işlem için rolünüzün yetkisi yok. Gerekiyorsa yöneticinizden isteyin.",
+          "Your role does not include this. Ask an administrator if you need it." }
+    NotFound "not_found" 404 false
+        { "Bulunamadı", "Not found" }
+        { "Böyle bir kayıt yok ya da size açık değil.", "There is no such thing, or it is not yours to see." }
+    MethodNotAllowed "method_not_allowed" 405 false
+        { "Bu yöntem desteklenmiyor", "Method not allowed" }
+        { "Bu adres başka bir HTTP yöntemi bekliyor. Allow başlığına bakın.",
+          "This address expects another HTTP method. See the Allow header." }
+    Timeout "timeout" 408 true
+        { "İstek zamanında bitmedi", "The request took too long" }
+        { "İstek süresi içinde tamamlanamadı. Aynı Idempotency-Key ile yeniden deneyin.",
+          "The request did not end in time. Try again with the same Idempotency-Key." }
+    IdempotencyInFlight "idempotency_in_flight" 409 true
+        { "Aynı istek sürüyor", "The same request is in flight" }
+        { "Bu Idempotency-Key ile bir istek şu anda işleniyor. Birazdan yeniden deneyin.",
+          "A request with this Idempotency-Key is being handled. Try again in a moment." }
+    OwnerAtCapacity "owner_at_capacity" 409 false
+        { "Temsilcinin kapasitesi dolu", "The agent is at capacity" }
+        { "Bu değişiklik, kaydın sahibinin kapasitesini aşıyor. Önce başka bir kaydı kapatın ya da kapasiteyi artırın.",
+          "This change exceeds what the lead's owner can carry. Close another lead first, or raise the capacity." }
+    PreconditionFailed "precondition_failed" 412 true
+        { "Kayıt bu arada değişti", "It changed meanwhile" }
+        { "Siz bakarken başkası değiştirdi. Kaydı yeniden okuyun ve değişikliğinizi ETag ile tekrar gönderin.",
+          "Somebody changed it since you read it. Read it again and repeat your change with the new ETag." }
+    BodyTooLarge "body_too_large" 413 false
+        { "Gövde çok büyük", "The body is too large" }
+        { "İstek gövdesi bu adresin sınırını aşıyor. Daha küçük parçalar gönderin.",
+          "The request body exceeds the limit of this address. Send smaller parts." }
+    UnsupportedMediaType "unsupported_media_type" 415 false
+        { "İçerik türü desteklenmiyor", "Unsupported content type" }
+        { "Content-Type başlığı beklenen türde değil. JSON için application/json kullanın.",
+          "The Content-Type header is not the expected one. Use application/json." }
+    InvalidBody "invalid_body" 422 false
+        { "Gönderilen alanlar geçersiz", "The fields are not valid" }
+        { "Bir ya da daha çok alan bilinmiyor, eksik ya da hatalı. errors alanına bakın.",
+          "One or more fields are unknown, missing or wrong. See errors." }
+    IdempotencyKeyReused "idempotency_key_reused" 422 false
+        { "Idempotency-Key başka bir istekte kullanılmış", "The Idempotency-Key was used with another body" }
+        { "Bu anahtar farklı bir gövdeyle kullanıldı. Yeni istek için yeni bir anahtar üretin.",
+          "This key was used with a different body. Make a new key for a new request." }
+    PreconditionRequired "precondition_required" 428 false
+        { "If-Match gerekli", "If-Match is required" }
+        { "Önce kaydı okuyun, sonra ETag değerini If-Match başlığında gönderin.",
+          "Read it first, then send its ETag in the If-Match header." }
+    TooManyAttempts "too_many_attempts" 429 true
+        { "Çok fazla deneme", "Too many attempts" }
+        { "Art arda çok fazla hatalı deneme yapıldı. Belirtilen süre kadar bekleyin.",
+          "Too many failed attempts in a row. Wait for the time given." }
+    Internal "internal" 500 true
+        { "Beklenmeyen bir hata oluştu", "Something went wrong here" }
+        { "Hata bizde ve kaydedildi. Yeniden deneyin; sürerse traceId ile bildirin.",
+          "The fault is ours and was recorded. Try again; if it stays, report it with the traceId." }
+    Unavailable "unavailable" 503 true
+        { "Hizmet şu anda yanıt veremiyor", "Not available at the moment" }
+        { "Bir bileşene ulaşılamıyor ya da yük fazla. Birazdan yeniden deneyin.",
+          "A part of the service is not reachable or is too busy. Try again in a moment." }
+}
+
+impl Code {
+    /// The code with this stable name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.entry().name == name)
+    }
+
+    /// The code that stands for a bare status, as the framework answers with.
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            400 => Self::MalformedJson,
+            401 => Self::Unauthenticated,
+            403 => Self::Forbidden,
+            404 => Self::NotFound,
+            405 => Self::MethodNotAllowed,
+            408 => Self::Timeout,
+            413 => Self::BodyTooLarge,
+            415 => Self::UnsupportedMediaType,
+            422 => Self::InvalidBody,
+            503 => Self::Unavailable,
+            _ => Self::Internal,
+        }
+    }
+}
+
+/// The language of an `Accept-Language` header: the first of ours in the order of preference, else English.
+pub fn language(accept_language: Option<&str>) -> Language {
+    // Weights are read as they stand in nearly every header: best first, ties in order.
+    let mut best = (Language::En, 0.0_f32);
+    for part in accept_language.unwrap_or_default().split(',').take(LANGUAGES_MAX) {
+        let mut pieces = part.split(';').map(str::trim);
+        let tag = pieces.next().unwrap_or_default().to_ascii_lowercase();
+        let weight = pieces.find_map(|p| p.strip_prefix("q=")).map_or(1.0, |q| q.parse().unwrap_or(0.0));
+        let found = match tag.split('-').next() {
+            Some("tr") => Language::Tr,
+            Some("en") => Language::En,
+            _ => continue,
+        };
+        if weight > best.1 {
+            best = (found, weight);
+        }
+    }
+    best.0
+}
+
+/// Entries of an `Accept-Language` header that are looked at.
+const LANGUAGES_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_found_again() {
+        for code in Code::ALL {
+            assert_eq!(Code::of_name(code.entry().name), Some(*code), "{}", code.entry().name);
+        }
+    }
+
+    #[test]
+    fn the_preferred_language_of_ours_is_taken() {
+        for (header, expected) in [
+            (None, Language::En),
+            (Some("tr"), Language::Tr),
+            (Some("tr-TR,tr;q=0.9,en;q=0.8"), Language::Tr),
+            (Some("de, en;q=0.5, tr;q=0.7"), Language::Tr),
+            (Some("en-US,tr;q=0.3"), Language::En),
+            (Some("tr;q=nonsense"), Language::En),
+            (Some("fr"), Language::En),
+        ] {
+            assert_eq!(language(header), expected, "{header:?}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The HTTP layer: it authorises, writes one transaction, answers.
+//!
+//! [`router`] builds everything from an [`App`]; [`serve`] runs it. One file per resource; what all of them share
+//! is here beside them: routes with their permissions, errors, cursors, extractors.
+//!
+//! **Invariant:** a route is only ever added with what it asks of its caller, and the router is not built when an
+//! operation lacks that.
+
+pub mod auth;
+pub mod catalogue;
+mod cursor;
+mod docs;
+mod extract;
+mod health;
+mod leads;
+mod observe;
+mod ops;
+mod page;
+mod problem;
+mod route;
+mod serve;
+pub mod settings;
+mod sign_in;
+mod state;
+mod webhooks;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use sira_domain::identity::Permission;
+use sira_domain::privacy::PrivacyError;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::Modify;
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::UtoipaMethodRouterExt;
+use utoipa_axum::routes;
+
+use self::auth::Access;
+pub use self::auth::keys::Secrets;
+use self::catalogue::Code;
+pub use self::problem::ApiError;
+use self::route::{BEARER, Routes};
+pub use self::route::{PERMISSION_EXTENSION, RouterError};
+pub use self::serve::serve;
+pub use self::settings::{MetaWebhook, Settings};
+pub use self::state::{App, HttpState};
+
+/// Largest body of a route that says nothing else.
+const BODY_LIMIT: usize = 64 * 1024;
+
+/// The document without its paths.
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(title = "Sira", description = "Leads in, each to the right person at once, every promise kept. Errors are problem+json (RFC 9457); every operation names the permission it asks for in x-permission."),
+    components(schemas(problem::Problem)),
+    modifiers(&BearerScheme),
+    tags(
+        (name = "auth", description = "Signing in"),
+        (name = "leads", description = "Leads of the caller's scope"),
+        (name = "operations", description = "What the machinery does"),
+        (name = "webhooks", description = "Doors for providers"),
+    )
+)]
+struct Document;
+
+struct BearerScheme;
+
+impl Modify for BearerScheme {
+    fn modify(&self, document: &mut OpenApi) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        document.components.get_or_insert_default().add_security_scheme(BEARER, SecurityScheme::Http(scheme));
+    }
+}
+
+/// The whole router.
+///
+/// # Errors
+/// [`RouterError`] when an operation declares no permission, or the base path has another form; then the process
+/// must not start.
+pub fn router(app: App) -> Result<Router, RouterError> {
+    let (router, document) = routes(&app.settings.base_path)?.finish()?;
+    Ok(router
+        .merge(docs::routes(document))
+        .fallback(async || ApiError::new(Code::NotFound))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn_with_state(app.clone(), observe::deadline))
+        .layer(CatchPanicLayer::custom(observe::panicked))
+        .layer(middleware::from_fn_with_state(app.clone(), observe::observe))
+        .with_state(app))
+}
+
+/// The document of the router mounted at this base path.
+pub fn openapi(base_path: &str) -> Result<OpenApi, RouterError> {
+    Ok(routes(base_path)?.finish()?.1)
+}
+
+fn routes(base_path: &str) -> Result<Routes, RouterError> {
+    let well_formed = base_path.is_empty() || base_path.starts_with('/') && !base_path.ends_with('/');
+    if !well_formed || base_path.contains(['{', '}', '?', '#', ' ']) {
+        return Err(RouterError::BasePath(base_path.to_owned()));
+    }
+    let webhook = routes!(webhooks::meta::receive_meta_webhook)
+        .layer(DefaultBodyLimit::max(webhooks::meta::BODY_LIMIT));
+    let api = Routes::new(OpenApi::default())
+        .add(Access::Public, routes!(sign_in::create_session))
+        .add(Access::SignedIn, routes!(sign_in::get_me))
+        .add(Access::Needs(Permission::ViewLeads), routes!(leads::list_leads))
+        .add(Access::Needs(Permission::CreateLeads), routes!(leads::create::create_lead))
+        .add(Access::Needs(Permission::ViewLeads), routes!(leads::get_lead))
+        .add(Access::Needs(Permission::EditLeads), routes!(leads::update_lead))
+        .add(Access::Needs(Permission::ViewOperations), routes!(ops::list_quarantined_events))
+        .add(Access::Needs(Permission::ViewOperations), routes!(ops::engine::list_jobs))
+        .add(Access::Needs(Permission::ViewOperations), routes!(ops::engine::get_job))
+        .add(Access::Needs(Permission::ViewOperations), routes!(ops::engine::list_workflows))
+        .add(Access::Needs(Permission::ViewOperations), routes!(ops::engine::get_workflow));
+    Ok(Routes::new(Document::openapi())
+        .add(Access::Public, routes!(health::get_liveness))
+        .add(Access::Public, routes!(health::get_readiness))
+        .add(Access::LocalOr(Permission::ViewMetrics), routes!(health::get_metrics))
+        .add(Access::LocalOr(Permission::ViewDocs), routes!(health::get_version))
+        .add(Access::Public, routes!(docs::get_problem_page))
+        .add(Access::Signature, routes!(webhooks::meta::confirm_meta_webhook))
+        .add(Access::Signature, webhook)
+        .nest(base_path, api))
+}
+
+impl From<PrivacyError> for ApiError {
+    fn from(error: PrivacyError) -> Self {
+        match error {
+            PrivacyError::Database(error) => error.into(),
+            // The provider's text names a file or an address, never a value.
+            other => Self::internal(other),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What every handler works with.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use sira_domain::identity::Passwords;
+use sira_jobs::Context;
+
+use super::auth::keys::Secrets;
+use super::auth::throttle::Throttle;
+use super::auth::tokens::Tokens;
+use super::cursor::Cursors;
+use super::settings::Settings;
+
+/// The application as HTTP sees it. Built once; cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<HttpState>);
+
+/// What is in an [`App`].
+pub struct HttpState {
+    /// Database, clock, cipher, providers: shared with the workers.
+    pub cx: Context,
+    /// Access tokens.
+    pub tokens: Tokens,
+    /// Cursors of lists.
+    pub cursors: Cursors,
+    /// Password hashes, behind their gate.
+    pub passwords: Passwords,
+    /// Delays of failed sign-ins.
+    pub throttle: Throttle,
+    /// What `/metrics` shows.
+    pub metrics: PrometheusHandle,
+    /// What can be tuned.
+    pub settings: Settings,
+}
+
+impl App {
+    /// Signs and hashes once, so that a machine on which that does not work fails at boot.
+    pub fn new(
+        cx: Context,
+        secrets: Secrets,
+        metrics: PrometheusHandle,
+        settings: Settings,
+    ) -> anyhow::Result<Self> {
+        let tokens = Tokens::new(&secrets, cx.clock.clone())?;
+        let cursors = Cursors::new(secrets.cursor);
+        let (passwords, throttle) = (Passwords::new(), Throttle::default());
+        Ok(Self(Arc::new(HttpState { cx, tokens, cursors, passwords, throttle, metrics, settings })))
+    }
+}
+
+impl Deref for App {
+    type Target = HttpState;
+    fn deref(&self) -> &HttpState {
+        &self.0
+    }
+}

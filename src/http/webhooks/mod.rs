@@ -1,0 +1,3 @@
+//! Webhooks of providers: verify, store, answer. One file per provider.
+
+pub mod meta;
