@@ -1,0 +1,165 @@
+//! The command line. stdout is data, stderr is talk, and each kind of failure has its own exit code: [`Exit`].
+
+pub mod check;
+pub mod config;
+pub mod doctor;
+pub mod jobs;
+pub mod migrate;
+pub mod openapi;
+pub mod up;
+pub mod user;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Errors, Loaded, Log};
+use crate::database::OpenError;
+use crate::logging;
+
+/// Lead management on a durable job and workflow engine.
+#[derive(Debug, Parser)]
+#[command(name = "sira", version, after_help = Exit::HELP)]
+pub struct Cli {
+    /// The configuration file; else SIRA_CONFIG, else ./config.toml when there is one
+    #[arg(long, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything in one process, with a private PostgreSQL unless database.url names one
+    Up(up::UpArgs),
+    /// Answer HTTP only; needs database.url
+    Serve,
+    /// Run jobs and workflows only; needs database.url
+    Work(up::WorkArgs),
+    /// Apply the migrations that the database lacks
+    Migrate,
+    /// Check everything sira needs, and say how to fix what is wrong
+    Doctor(doctor::Args),
+    /// Look at jobs
+    #[command(subcommand)]
+    Jobs(jobs::Command),
+    /// Manage users
+    #[command(subcommand)]
+    User(user::Command),
+    /// Print the API's OpenAPI 3.1 document
+    Openapi,
+    /// Print settings
+    #[command(subcommand)]
+    Config(config::Command),
+}
+
+/// How a command ended. Stable: scripts depend on the numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Ok = 0,
+    /// Failed for a reason without a code of its own.
+    Failed = 1,
+    /// The command line was not understood.
+    Usage = 2,
+    /// The configuration is not valid.
+    Config = 3,
+    /// The database is not to be had.
+    Database = 4,
+    /// `doctor` found something wrong.
+    Unhealthy = 5,
+}
+
+impl Exit {
+    const HELP: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 configuration not valid, 4 no database, \
+                        5 doctor found something wrong.";
+
+    /// The code of a failure.
+    fn of(error: &anyhow::Error) -> Self {
+        if error.is::<Errors>() {
+            Self::Config
+        } else if error.is::<OpenError>() {
+            Self::Database
+        } else {
+            Self::Failed
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Runs one command to its end; failures are told on stderr.
+pub async fn run(cli: Cli) -> Exit {
+    match dispatch(cli).await {
+        Ok(exit) => exit,
+        // Whoever read our output has seen enough, as in `sira ... | head`.
+        Err(error) if is_broken_pipe(&error) => Exit::Ok,
+        Err(error) => {
+            say(&format!("sira: {error:#}"));
+            Exit::of(&error)
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
+    let loaded = Loaded::from_environment(cli.config)?;
+    logging::begin(&match &cli.command {
+        // Its output is the table.
+        Command::Up(args) if args.is_check() => {
+            Log { filter: "warn".to_owned(), ..loaded.config.log.clone() }
+        }
+        _ => loaded.config.log.clone(),
+    });
+    match cli.command {
+        Command::Up(args) => up::up(loaded.config, &args).await,
+        Command::Serve => up::serve(&loaded.config).await,
+        Command::Work(args) => up::work(&loaded.config, &args).await,
+        Command::Migrate => migrate::run(&loaded.config).await,
+        Command::Jobs(command) => jobs::run(&loaded.config, command).await,
+        Command::User(command) => user::run(&loaded.config, command).await,
+        Command::Openapi => openapi::run(&mut io::stdout(), &loaded.config.http.base_path).map(|()| Exit::Ok),
+        Command::Doctor(args) => doctor::run(&loaded.config, &args).await,
+        Command::Config(command) => config::run(&loaded, &command),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Data, to stdout.
+pub fn print(data: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{data}")?;
+    stdout.flush()
+}
+
+/// Talk, to stderr. Nobody listening is no failure.
+pub fn say(talk: &str) {
+    let _ = writeln!(io::stderr(), "{talk}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn failures_have_their_codes() {
+        assert_eq!(Exit::of(&Errors(Vec::new()).into()), Exit::Config);
+        assert_eq!(Exit::of(&OpenError::Connect(sqlx::Error::PoolTimedOut).into()), Exit::Database);
+        assert_eq!(Exit::of(&anyhow::anyhow!("other")), Exit::Failed);
+    }
+}

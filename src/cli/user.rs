@@ -1,0 +1,97 @@
+//! `sira user create`.
+
+use std::io::{BufRead, Read, Write};
+
+use anyhow::{Context, ensure};
+use clap::{Parser, Subcommand};
+use secrecy::{ExposeSecret, SecretString};
+use sira_domain::identity::{self, NewUser, Passwords, Role, User};
+use sira_domain::{Db, distribution};
+use sira_kernel::Actor;
+
+use super::Exit;
+use crate::app::unattended;
+use crate::config::Config;
+use crate::database::Database;
+
+/// Longest line that is read as a password, in bytes: 128 characters of UTF-8 and a line break.
+const LINE_BYTES_MAX: u64 = 1024;
+
+/// What is asked for.
+#[derive(Debug, Clone, Parser)]
+pub struct CreateArgs {
+    /// What one signs in with: a-z, 0-9, dot, dash, underscore
+    #[arg(long)]
+    pub username: String,
+    /// admin, manager, agent or auditor
+    #[arg(long)]
+    pub role: Role,
+    /// What colleagues read; the username when not given
+    #[arg(long)]
+    pub display_name: Option<String>,
+    /// The team's name; made when there is none of it
+    #[arg(long)]
+    pub team: Option<String>,
+    /// The share of the default pool's leads that an agent takes, as a weight; 0 joins no pool
+    #[arg(long, default_value_t = 1)]
+    pub pool_weight: i32,
+    /// Read the password from the first line of stdin; without this one is generated and shown once
+    #[arg(long)]
+    pub password_stdin: bool,
+}
+
+/// What can be done with users.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create a user; its password is generated and shown once, unless it comes on stdin
+    Create(CreateArgs),
+}
+
+/// Runs one of them, on the running system or on its database.
+pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
+    let Command::Create(args) = command;
+    let database = Database::join(config).await?;
+    let db = unattended(database.pool().clone());
+    let created = create(&db, args, &mut std::io::stdin().lock(), &mut std::io::stdout()).await;
+    database.close().await;
+    created?;
+    Ok(Exit::Ok)
+}
+
+/// Creates the user and writes what was created, and the password when it was generated, as this one time.
+pub async fn create(
+    db: &Db,
+    args: CreateArgs,
+    input: &mut impl BufRead,
+    out: &mut impl Write,
+) -> anyhow::Result<User> {
+    let given = if args.password_stdin { Some(read_password(input)?) } else { None };
+    let password = given.clone().unwrap_or_else(identity::generate_password);
+    let hashed = Passwords::new().hash(&args.username, &password).await?;
+    let mut uow = db.begin(Actor::System).await.context("the database is not to be had")?;
+    let team = match &args.team {
+        Some(name) => Some(identity::ensure_team(&mut uow, name).await?),
+        None => None,
+    };
+    let display_name = args.display_name.unwrap_or_else(|| args.username.clone());
+    let new = NewUser { username: args.username, display_name, role: args.role, team, password: hashed };
+    let user = identity::create_user(&mut uow, new).await?;
+    if user.role == Role::Agent && args.pool_weight != 0 {
+        let pool = distribution::ensure_default_pool(&mut uow).await?;
+        distribution::set_member(&mut uow, pool, user.id, args.pool_weight).await?;
+    }
+    uow.commit().await?;
+    writeln!(out, "created {} ({}) {}", user.username, user.role.as_str(), user.id)?;
+    if given.is_none() {
+        writeln!(out, "password: {}", password.expose_secret())?;
+    }
+    Ok(user)
+}
+
+fn read_password(input: &mut impl BufRead) -> anyhow::Result<SecretString> {
+    let mut line = String::new();
+    input.take(LINE_BYTES_MAX).read_line(&mut line).context("reading the password from stdin")?;
+    let password = line.trim_end_matches(['\r', '\n']);
+    ensure!(!password.is_empty(), "stdin has no password in its first line");
+    Ok(SecretString::from(password))
+}
