@@ -1,1 +1,6 @@
-//! Claims about engine.
+//! Claims about the durable engine: what `docs/GUARANTEES.md` promises, on a real PostgreSQL.
+
+mod jobs;
+mod leases;
+mod workflows;
+mod world;

@@ -1,1 +1,11 @@
-//! Claims about http.
+//! Claims about the HTTP layer.
+
+pub mod app;
+mod auth;
+mod creating;
+mod document;
+mod leads;
+mod operations;
+mod problems;
+mod serving;
+mod webhook;

@@ -1,0 +1,113 @@
+//! The checker: compares the ledgers with the database at quiescence.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use sqlx::PgPool;
+
+use crate::ledger::read_all;
+use crate::worker::STEPS;
+
+/// Violations shown per rule.
+const SHOWN_MAX: usize = 3;
+
+/// Everything that does not hold.
+pub async fn violations(pool: &PgPool, dir: &Path) -> Vec<String> {
+    let lines = read_all(dir);
+    let mut found = Findings::default();
+    let effects: Vec<String> =
+        sqlx::query_scalar("select name from effects").fetch_all(pool).await.expect("the database answers");
+    let effects = tally(effects.iter().map(String::as_str));
+    let events = tally(lines.iter().map(String::as_str));
+    let accepted = |kind: &str| -> Vec<u32> {
+        let prefix = format!("accepted {kind} ");
+        lines.iter().filter_map(|line| line.strip_prefix(&prefix)?.parse().ok()).collect()
+    };
+    let exactly_once = |found: &mut Findings, name: String| {
+        let times = effects.get(name.as_str()).copied().unwrap_or(0);
+        found.unless(times == 1, "an effect in the database not exactly once", || format!("{name}: {times}"));
+    };
+    for n in accepted("inside") {
+        exactly_once(&mut found, format!("inside {n}"));
+    }
+    for n in accepted("steps") {
+        (1..=STEPS).for_each(|step| exactly_once(&mut found, format!("step {n} {step}")));
+    }
+    for n in accepted("outside") {
+        let prefix = format!("outside {n} ");
+        let keys: BTreeSet<_> = lines.iter().filter_map(|line| line.strip_prefix(&prefix)).collect();
+        found.unless(keys.len() == 1, "an effect outside not under one key", || format!("{n}: {keys:?}"));
+    }
+    for n in accepted("once") {
+        let sent = events.get(format!("once {n}").as_str()).copied().unwrap_or(0);
+        let reconciled = events.get(format!("reconciled {n}").as_str()).copied().unwrap_or(0);
+        found.unless(sent <= 1, "an effect that cannot be undone happened twice", || n.to_string());
+        found.unless(sent + reconciled > 0, "an effect outside was forgotten", || n.to_string());
+    }
+    for line in &lines {
+        if let Some(n) = line.strip_prefix("committed ") {
+            let there = effects.contains_key(format!("inside {n}").as_str());
+            found.unless(there, "a commit was lost", || n.to_owned());
+        }
+    }
+    found.all.extend(unfinished(pool, lines.iter().filter(|l| l.starts_with("accepted ")).count()).await);
+    found.summary()
+}
+
+async fn unfinished(pool: &PgPool, accepted: usize) -> Vec<(&'static str, String)> {
+    let count = async |sql: &'static str| -> i64 {
+        sqlx::query_scalar(sql).fetch_one(pool).await.expect("the database answers")
+    };
+    let mut found = Vec::new();
+    let live = count("select count(*) from engine.jobs").await;
+    if live > 0 {
+        found.push(("jobs that did not end", live.to_string()));
+    }
+    let twice = count("select count(*) - count(distinct id) from engine.finished").await;
+    if twice > 0 {
+        found.push(("jobs that ended twice", twice.to_string()));
+    }
+    let ended = count(
+        "select (select count(*) from engine.finished where outcome = 'done' and workflow_id is null)
+            + (select count(*) from engine.workflows where status = 'done')",
+    )
+    .await;
+    if ended != accepted as i64 {
+        found.push(("accepted and not done", format!("{accepted} accepted, {ended} done")));
+    }
+    found
+}
+
+fn tally<'a>(names: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, u32> {
+    let mut times = BTreeMap::new();
+    for name in names {
+        *times.entry(name).or_default() += 1;
+    }
+    times
+}
+
+#[derive(Default)]
+struct Findings {
+    all: Vec<(&'static str, String)>,
+}
+
+impl Findings {
+    fn unless(&mut self, holds: bool, rule: &'static str, what: impl FnOnce() -> String) {
+        if !holds {
+            self.all.push((rule, what()));
+        }
+    }
+
+    /// One line per rule, with a few examples.
+    fn summary(self) -> Vec<String> {
+        let mut rules: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (rule, what) in self.all {
+            rules.entry(rule).or_default().push(what);
+        }
+        let line = |(rule, all): (&str, Vec<String>)| {
+            let shown: Vec<_> = all.iter().take(SHOWN_MAX).cloned().collect();
+            format!("{rule} ({}): {}", all.len(), shown.join(", "))
+        };
+        rules.into_iter().map(line).collect()
+    }
+}

@@ -1,0 +1,83 @@
+//! The engine under faults. Each scenario loads a database of its own with jobs and workflows, runs workers as
+//! processes of their own, does something terrible to one of them, and checks at quiescence, against ledgers that
+//! are kept in files outside PostgreSQL:
+//!
+//! - every accepted job with an effect in the database has it exactly once, and so has every workflow's step;
+//! - every effect outside happened at least once, and only under one key;
+//! - an effect outside that cannot be deduplicated happened at most once;
+//! - every job came to its end.
+//!
+//! The last scenario removes the fence: there the checker must find a violation.
+
+mod check;
+mod ledger;
+mod scenario;
+mod worker;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use scenario::{SCENARIOS, Verdict};
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .expect("a runtime can be built");
+    if args.first().is_some_and(|arg| arg == "worker") {
+        return runtime.block_on(worker::main(&args[1..]));
+    }
+    match runtime.block_on(run(&args)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(usage) => {
+            say(&usage);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").expect("standard output takes a line");
+}
+
+async fn run(args: &[String]) -> Result<bool, String> {
+    let mut seeds = 1u64;
+    let mut only = None;
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or(format!("{arg} needs a value"));
+        match arg.as_str() {
+            "--seeds" => seeds = value()?.parse().map_err(|_| "--seeds takes a number".to_owned())?,
+            "--only" => only = Some(value()?.clone()),
+            _ => return Err("usage: tests/faults/run [--seeds N] [--only NAME]".to_owned()),
+        }
+    }
+    let chosen: Vec<_> =
+        SCENARIOS.iter().filter(|s| only.as_ref().is_none_or(|name| name == s.name)).collect();
+    if chosen.is_empty() {
+        let names: Vec<_> = SCENARIOS.iter().map(|s| s.name).collect();
+        return Err(format!("no such scenario; there are: {}", names.join(", ")));
+    }
+    say(&format!("{:<28} {:>4}  {:>12}  result", "scenario", "seed", "recovery ms"));
+    let mut good = true;
+    for seed in 0..seeds {
+        for scenario in &chosen {
+            let Verdict { recovery, violations } = scenario.run(seed).await;
+            let held = violations.is_empty() != scenario.must_violate;
+            good &= held;
+            let result = match (held, scenario.must_violate) {
+                (true, false) => "ok".to_owned(),
+                (true, true) => format!("ok: the seeded bug was found ({} violations)", violations.len()),
+                (false, true) => "VIOLATION: the seeded bug was not found".to_owned(),
+                (false, false) => format!("VIOLATION: {}", violations.join("; ")),
+            };
+            let recovery = recovery.map_or("-".to_owned(), |time| time.as_millis().to_string());
+            say(&format!("{:<28} {seed:>4}  {recovery:>12}  {result}", scenario.name));
+        }
+    }
+    Ok(good)
+}

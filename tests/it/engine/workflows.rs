@@ -1,0 +1,317 @@
+//! Claims about durable workflows.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sira_engine::ops::{WorkflowFilter, find_workflow, list_workflows};
+use sira_engine::{
+    Effect, JobError, NewWorkflow, Outcome, Queue, Registry, Retry, Running, Step, Transition, Wake,
+    Workflow, WorkflowSpec, cancel,
+};
+
+use super::world::{Cx, DEAD, Do, EFFECTS, LIVE, QUEUE, World};
+
+/// Two steps, a sleep, a wait for `go`, and an end; each step leaves one effect.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum Trip {
+    Pack { key: String },
+    Walk { key: String },
+    Rest { key: String },
+    Wait { key: String },
+    Home { key: String, by: String },
+}
+
+impl Trip {
+    fn start(key: &str) -> Effect {
+        Effect::Start(NewWorkflow::of(&Self::Pack { key: key.to_owned() }))
+    }
+
+    fn signal(key: &str, name: &'static str) -> Effect {
+        Effect::Signal { kind: "test.trip", key: key.to_owned(), name, payload: json!({ "id": 7 }) }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Pack { .. } => "pack",
+            Self::Walk { .. } => "walk",
+            Self::Rest { .. } => "rest",
+            Self::Wait { .. } => "wait",
+            Self::Home { .. } => "home",
+        }
+    }
+}
+
+impl Workflow<Cx> for Trip {
+    const SPEC: WorkflowSpec = WorkflowSpec {
+        name: "test.trip",
+        version: 1,
+        queue: QUEUE,
+        retry: Retry::backoff(2, Duration::from_secs(100), Duration::from_secs(100)),
+        timeout: Duration::from_secs(30),
+    };
+
+    fn key(&self) -> String {
+        match self {
+            Self::Pack { key }
+            | Self::Walk { key }
+            | Self::Rest { key }
+            | Self::Wait { key }
+            | Self::Home { key, .. } => key.clone(),
+        }
+    }
+
+    async fn advance(self, cx: &Cx, step: &Step) -> Result<Outcome, JobError> {
+        let name = self.name();
+        cx.began.lock().unwrap().push((name.to_owned(), step.lease().attempt()));
+        match cx.next(name) {
+            Do::Retry => return Err(JobError::retry("scripted", "as told")),
+            Do::Block => cx.gate.acquire().await.unwrap().forget(),
+            _ => {}
+        }
+        let now = cx.clock.now();
+        let transition = match (self, step.wake()) {
+            (Self::Pack { key }, _) => Transition::Next(Self::Walk { key }),
+            (Self::Walk { key }, _) => Transition::WaitUntil(Self::Rest { key }, now + TimeDelta::hours(1)),
+            (Self::Rest { key }, Wake::Timer) => Transition::WaitFor {
+                state: Self::Wait { key },
+                signal: "go",
+                deadline: now + TimeDelta::hours(2),
+            },
+            (Self::Wait { key }, Wake::Signal { name, payload }) => {
+                Transition::Next(Self::Home { key, by: format!("{name} {}", payload["id"]) })
+            }
+            (Self::Wait { key }, Wake::Timer) => {
+                Transition::Next(Self::Home { key, by: "nobody".to_owned() })
+            }
+            (Self::Home { key, by }, Wake::Start) => Transition::Done(Self::Home { key, by }),
+            (state, wake) => panic!("{} was woken by {wake:?}", state.name()),
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the engine is tested without the domain's unit of work"
+        )]
+        let mut tx = cx.pool.begin().await?;
+        sqlx::query("insert into effects (name) values ($1)").bind(name).execute(&mut *tx).await?;
+        let applied = step.record(&mut tx, &transition).await?;
+        hang_at(cx, format!("{name}:commit")).await;
+        tx.commit().await?;
+        cx.engine.wake(&applied);
+        hang_at(cx, format!("{name}:committed")).await;
+        Ok(Outcome::Committed)
+    }
+}
+
+/// Stays at this point for ever, if the script says so; the record tells that it is there.
+async fn hang_at(cx: &Cx, point: String) {
+    if matches!(cx.next(&point), Do::Hang) {
+        cx.began.lock().unwrap().push((point, 0));
+        std::future::pending::<()>().await;
+    }
+}
+
+fn registry() -> Registry<Cx> {
+    World::registry().workflow::<Trip>()
+}
+
+async fn start(w: &World) -> Running {
+    w.start_with(registry(), World::settings()).await
+}
+
+const SLEEPING: &str = "select count(*) from engine.workflows where status = 'sleeping'";
+const WAITING_FOR: &str = "select count(*) from engine.workflows where status = 'waiting'";
+const FINISHED: &str = "select count(*) from engine.workflows where status = 'done'";
+const BY: &str = "select state #>> '{Home,by}' from engine.workflows";
+const HISTORY: &str =
+    "select string_agg(woken_by || ':' || decision, ' ' order by seq) from engine.workflow_steps";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workflow_sleeps_waits_and_ends_with_its_history() {
+    let w = World::new().await;
+    let _running = start(&w).await;
+    w.apply(&[Trip::start("t"), Trip::start("t")]).await;
+    w.apply(&[Trip::start("t")]).await;
+    w.until(SLEEPING, 1).await;
+    assert_eq!(w.count("select count(*) from engine.workflows").await, 1, "a start is idempotent");
+    assert_eq!(w.count(LIVE).await, 0, "who sleeps has no job");
+    w.advance(3601);
+    w.until(WAITING_FOR, 1).await;
+    w.apply(&[Trip::signal("t", "go"), Trip::signal("nobody", "go")]).await;
+    w.until(FINISHED, 1).await;
+    assert_eq!(w.text(BY).await, "go 7");
+    assert_eq!(w.text(HISTORY).await, "start:next start:wait_until timer:wait_for signal:next start:done");
+    assert_eq!(w.count(EFFECTS).await, 5);
+    assert_eq!(w.count("select count(*) from engine.signals").await, 0);
+    // Its key is free again.
+    w.apply(&[Trip::start("t")]).await;
+    w.until(SLEEPING, 1).await;
+    let mut conn = w.db.pool.acquire().await.unwrap();
+    let filter = WorkflowFilter { key: Some("t".to_owned()), limit: 10, ..WorkflowFilter::default() };
+    let listed = list_workflows(&mut conn, &filter).await.unwrap();
+    assert_eq!(listed.iter().map(|w| w.status.as_str()).collect::<Vec<_>>(), ["sleeping", "done"]);
+    assert_eq!(find_workflow(&mut conn, listed[1].id).await.unwrap().unwrap().steps.len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_ends_at_its_deadline() {
+    let w = World::new().await;
+    let _running = start(&w).await;
+    w.apply(&[Trip::start("t")]).await;
+    w.until(SLEEPING, 1).await;
+    w.advance(3601);
+    w.until(WAITING_FOR, 1).await;
+    w.apply(&[Trip::signal("t", "other")]).await;
+    w.advance(7201);
+    w.until(FINISHED, 1).await;
+    assert_eq!(w.text(BY).await, "nobody");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_that_came_before_the_wait_is_kept() {
+    let w = World::new().await;
+    let _running = start(&w).await;
+    w.cx.script("pack", &[Do::Block]);
+    w.apply(&[Trip::start("t")]).await;
+    w.until_began("pack", 1).await;
+    // Sent while a step is under way.
+    w.apply(&[Trip::signal("t", "go")]).await;
+    w.cx.gate.add_permits(1);
+    w.until(SLEEPING, 1).await;
+    w.advance(3601);
+    w.until(FINISHED, 1).await;
+    assert_eq!(w.text(BY).await, "go 7");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_and_the_step_that_begins_to_wait_for_it_cannot_miss_each_other() {
+    let w = World::new().await;
+    let _running = start(&w).await;
+    let keys: Vec<String> = (0..40).map(|n| format!("t{n}")).collect();
+    w.apply(&keys.iter().map(|key| Trip::start(key)).collect::<Vec<_>>()).await;
+    w.until(SLEEPING, 40).await;
+    // The sleepers wake and begin to wait while the signals are sent.
+    w.advance(3601);
+    for key in &keys {
+        w.apply(&[Trip::signal(key, "go")]).await;
+    }
+    w.until(FINISHED, 40).await;
+    assert_eq!(w.count(EFFECTS).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_or_superseded_workflow_takes_no_further_step() {
+    let w = World::new().await;
+    let _running = start(&w).await;
+    w.cx.script("walk", &[Do::Block]);
+    w.apply(&[Trip::start("a"), Trip::start("b")]).await;
+    w.until_began("walk", 2).await;
+    let mut conn = w.db.pool.acquire().await.unwrap();
+    assert!(cancel(&mut conn, "test.trip", "a", "the operator said so").await.unwrap());
+    assert!(!cancel(&mut conn, "test.trip", "a", "twice").await.unwrap());
+    let superseded =
+        Effect::Supersede { kind: "test.trip", key: "b".to_owned(), reason: "purpose gone".to_owned() };
+    w.apply(&[superseded, Trip::start("b")]).await;
+    w.until_began("walk", 3).await;
+    w.cx.gate.add_permits(3);
+    w.until(SLEEPING, 1).await;
+    w.until(LIVE, 0).await;
+    let statuses = "select string_agg(key || ':' || status, ' ' order by id) from engine.workflows";
+    assert_eq!(w.text(statuses).await, "a:cancelled b:superseded b:sleeping");
+    // The steps that were under way rolled back: three packed, one walked.
+    assert_eq!(w.count(EFFECTS).await, 4);
+    let reasons =
+        "select string_agg(details ->> 'reason', ', ' order by workflow_id) from engine.workflow_steps
+        where woken_by = 'request'";
+    assert_eq!(w.text(reasons).await, "the operator said so, purpose gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_fails_for_good_fails_its_workflow() {
+    let w = World::new().await;
+    let _running = start(&w).await;
+    w.cx.script("walk", &[Do::Retry]);
+    w.apply(&[Trip::start("t")]).await;
+    w.until("select count(*) from engine.attempts where outcome = 'failed'", 1).await;
+    assert_eq!(w.count("select count(*) from engine.workflows where finished_at is null").await, 1);
+    w.advance(101);
+    w.until(DEAD, 1).await;
+    w.until("select count(*) from engine.workflows where status = 'failed'", 1).await;
+    assert_eq!(w.text(HISTORY).await, "start:next request:failed");
+    assert_eq!(w.text("select error ->> 'code' from engine.workflows").await, "scripted");
+    assert_eq!(w.count(EFFECTS).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workflow_killed_around_every_commit_continues_with_no_effect_doubled() {
+    let w = World::new().await;
+    w.apply(&[Trip::start("t")]).await;
+    let steps = ["pack", "walk", "rest", "wait", "home"];
+    let points = steps.map(|step| ["commit", "committed"].map(|point| (step, format!("{step}:{point}"))));
+    // Everywhere from the beginning: the next step may begin before the process of this one is killed.
+    for (_, point) in points.iter().flatten() {
+        w.cx.script(point, &[Do::Hang]);
+    }
+    for (step, point) in points.iter().flatten() {
+        // The process is killed just before, then just after the step's commit.
+        let arrived = w.cx.began(point);
+        let running = start(&w).await;
+        match (*step, point.as_str()) {
+            ("rest", "rest:commit") => {
+                w.until(SLEEPING, 1).await;
+                w.advance(3601);
+            }
+            ("wait", "wait:commit") => w.apply(&[Trip::signal("t", "go")]).await,
+            _ => {}
+        }
+        w.until_began(point, arrived + 1).await;
+        let session = running.session();
+        drop(running);
+        w.cx.script(point, &[Do::Done]);
+        w.expire(session).await;
+    }
+    let _running = start(&w).await;
+    w.until(FINISHED, 1).await;
+    assert_eq!(w.count(EFFECTS).await, 5);
+    assert_eq!(w.count("select count(distinct name) from effects").await, 5);
+    assert_eq!(w.text(HISTORY).await, "start:next start:wait_until timer:wait_for signal:next start:done");
+    w.until(LIVE, 0).await;
+}
+
+/// The next version of the trip's state.
+#[derive(Debug, Serialize, Deserialize)]
+struct TripV2 {
+    key: String,
+}
+
+impl Workflow<Cx> for TripV2 {
+    const SPEC: WorkflowSpec =
+        WorkflowSpec { version: 2, queue: Queue { ..QUEUE }, ..<Trip as Workflow<Cx>>::SPEC };
+
+    fn key(&self) -> String {
+        self.key.clone()
+    }
+
+    async fn advance(self, cx: &Cx, step: &Step) -> Result<Outcome, JobError> {
+        let mut conn = cx.pool.acquire().await?;
+        let applied = step.record(&mut conn, &Transition::Done(self)).await?;
+        cx.engine.wake(&applied);
+        Ok(Outcome::Committed)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_versions_run_side_by_side_and_an_unknown_one_waits() {
+    let w = World::new().await;
+    let old = start(&w).await;
+    let v2 = NewWorkflow::of(&TripV2 { key: "new".to_owned() });
+    w.apply(&[Trip::start("old"), Effect::Start(v2)]).await;
+    w.until("select count(*) from engine.attempts where waits_for = 'version'", 1).await;
+    w.until(SLEEPING, 1).await;
+    old.drain(Duration::from_secs(5)).await;
+    let _both = w.start_with(registry().workflow::<TripV2>(), World::settings()).await;
+    w.advance(11);
+    w.until(FINISHED, 1).await;
+    w.advance(3601);
+    w.until(WAITING_FOR, 1).await;
+}

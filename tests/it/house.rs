@@ -1,0 +1,152 @@
+//! The whole product but its HTTP layer, on a database of its own: real workers, real jobs, the sandbox as Meta.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use sira::app::Parts;
+use sira::config::{Config, Loaded};
+use sira_domain::distribution;
+use sira_domain::identity::{self, NewUser, Passwords, Role};
+use sira_domain::ingestion::{self, RawEvent};
+use sira_domain::nouns::{InboundId, PoolId, UserId};
+use sira_engine::{Applied, Effect, Running, Settings};
+use sira_jobs::queues;
+use sira_kernel::{Actor, Clock};
+use sira_sandbox::{LeadWish, Sandbox, SandboxLead};
+use sira_testkit::TestDb;
+use sqlx::PgPool;
+
+/// Longest wait for what the workers do.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+pub struct House {
+    pub db: TestDb,
+    pub parts: Parts,
+    pub sandbox: Sandbox,
+    pub pool: PoolId,
+    pub config: Config,
+    _home: tempfile::TempDir,
+}
+
+impl House {
+    /// Without agents and without workers.
+    pub async fn new() -> Self {
+        let db = TestDb::new().await;
+        let home = tempfile::tempdir().unwrap();
+        let settings = sira_sandbox::Settings {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            access_token: "token".into(),
+            app_secret: "secret".into(),
+            verify_token: "verify".into(),
+            seed: 1,
+        };
+        let sandbox = Sandbox::start(settings, Clock::system()).await.unwrap();
+        let mut config = Loaded::load(None, &[]).unwrap().config;
+        config.data.dir = home.path().to_owned();
+        config.database.url = db.url().into();
+        config.meta.base_url = sandbox.base_url().to_owned();
+        config.meta.access_token = "token".into();
+        config.meta.app_secret = "secret".into();
+        let parts = Parts::assemble(&config, db.pool.clone()).await.unwrap();
+        let mut uow = parts.cx.begin(Actor::System).await.unwrap();
+        let pool = distribution::create_pool(&mut uow, "all", true).await.unwrap();
+        uow.commit().await.unwrap();
+        Self { db, parts, sandbox, pool, config, _home: home }
+    }
+
+    /// An agent of the pool who can carry so many leads.
+    pub async fn agent(&self, username: &str, capacity: i32) -> UserId {
+        let password = identity::generate_password();
+        let password = Passwords::new().hash(username, &password).await.unwrap();
+        let mut uow = self.parts.cx.begin(Actor::System).await.unwrap();
+        let new = NewUser {
+            username: username.to_owned(),
+            display_name: username.to_owned(),
+            role: Role::Agent,
+            team: None,
+            password,
+        };
+        let user = identity::create_user(&mut uow, new).await.unwrap().id;
+        distribution::set_load_limits(&mut uow, user, capacity, capacity).await.unwrap();
+        distribution::set_member(&mut uow, self.pool, user, 1).await.unwrap();
+        uow.commit().await.unwrap();
+        user
+    }
+
+    /// Workers of every queue, quick to notice things.
+    pub async fn work(&self) -> Running {
+        let settings = Settings {
+            lease_ttl: Duration::from_secs(2),
+            renew_every: Duration::from_millis(300),
+            fence_after: Duration::from_millis(1400),
+            poll_every: Duration::from_millis(100),
+            ..Settings::new("test", "0")
+        };
+        let (engine, cx) = (&self.parts.engine, self.parts.cx.clone());
+        engine.start(sira_workflows::registry(), &queues::ALL, cx, settings).await.unwrap()
+    }
+
+    /// A lead that Meta knows.
+    pub fn lead(&self) -> SandboxLead {
+        self.sandbox.new_lead(LeadWish::default())
+    }
+
+    /// What the webhook's handler does once the signature is right.
+    pub async fn announce(&self, leads: &[SandboxLead]) -> Vec<InboundId> {
+        let event = |lead: &SandboxLead| RawEvent { external_id: lead.id.clone(), body: b"{}".to_vec() };
+        let cx = &self.parts.cx;
+        let events = leads.iter().map(event).collect();
+        let prepared = ingestion::prepare(&cx.db, &cx.cipher, "meta", events).await.unwrap();
+        let mut uow = cx.begin(Actor::Provider("meta".to_owned())).await.unwrap();
+        let accepted = ingestion::accept(&mut uow, prepared).await.unwrap();
+        uow.commit().await.unwrap();
+        accepted.new
+    }
+
+    /// Enqueues what nothing caused.
+    pub async fn apply(&self, effects: &[Effect]) {
+        #[expect(clippy::disallowed_methods, reason = "a test enqueues without an event")]
+        let mut tx = self.db.pool.begin().await.unwrap();
+        let applied = sira_engine::apply(&mut tx, &self.parts.cx.clock, effects).await.unwrap();
+        tx.commit().await.unwrap();
+        self.parts.engine.wake(&applied);
+    }
+
+    /// Moves the time and lets the timers see it.
+    pub fn advance(&self, by: TimeDelta) {
+        self.parts.cx.clock.advance(by);
+        self.parts.engine.wake(&Applied { queues: Vec::new(), scheduled: true });
+    }
+
+    pub async fn count(&self, sql: &'static str) -> i64 {
+        count(&self.db.pool, sql).await
+    }
+
+    /// Waits until a count is what it must become.
+    pub async fn until(&self, expected: i64, sql: &'static str) {
+        until(&self.db.pool, expected, sql).await;
+    }
+
+    /// No job is left that has not come to its end.
+    pub async fn quiet(&self) {
+        self.until(0, "select count(*) from engine.jobs where state in ('ready', 'running')").await;
+        assert_eq!(self.count("select count(*) from engine.jobs where state = 'dead'").await, 0);
+    }
+}
+
+pub async fn count(pool: &PgPool, sql: &'static str) -> i64 {
+    let sum = sqlx::AssertSqlSafe(format!("select ({sql})::bigint"));
+    sqlx::query_scalar(sum).fetch_one(pool).await.unwrap()
+}
+
+pub async fn until(pool: &PgPool, expected: i64, sql: &'static str) {
+    let begun = std::time::Instant::now();
+    loop {
+        let found = count(pool, sql).await;
+        if found == expected {
+            return;
+        }
+        assert!(begun.elapsed() < DEADLINE, "{sql}: {found} instead of {expected}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
