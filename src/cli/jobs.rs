@@ -40,7 +40,7 @@ pub struct Ls {
     /// A queue's name
     #[arg(long)]
     queue: Option<String>,
-    /// What the job was tagged with, as in inbound:<id>
+    /// What the job was tagged with, as in `inbound:ID`
     #[arg(long)]
     tag: Option<String>,
     /// Only jobs with smaller ids: the last id of the page before
