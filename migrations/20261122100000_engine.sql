@@ -27,7 +27,7 @@ create table engine.jobs (
     attempts_max smallint not null,
     -- Crashes of this very job: of its process while it ran alone, or caught panics.
     crash_count smallint not null default 0,
-    -- Its process died while it was claimed: it now runs alone, so that a further crash is its own.
+    -- Two processes died while it was claimed: it now runs alone, so that a further crash is its own.
     probing boolean not null default false,
     -- The fence: grows by one at each claim and is never reset. Every acknowledgement matches (id, lease).
     lease bigint not null default 0,
