@@ -290,7 +290,7 @@ fn greet(up: &Up, rate: u32) {
             "The sandbox plays Meta and sends {rate} leads a minute; they are routed as they come."
         ));
         if let (true, Ok(password)) = (up.seeded, demo::password_of(&up.config.data.dir, "admin")) {
-            lines.push(format!("Signed in as:  admin / {password}   (shown once)"));
+            lines.push(format!("Sign in as:  admin / {password}   (shown once)"));
         }
         lines.push(format!("Passwords of the demo team: {}", file.display()));
         lines.push("\nTry:".to_owned());
