@@ -11,14 +11,16 @@ use sqlx::Connection;
 
 use crate::check;
 use crate::ledger::Ledger;
-use crate::worker::{Cx, Inside, LEASE_TTL, Once, Outside, Steps};
+use crate::worker::{Cx, Inside, Once, Outside, Steps};
 
 /// Jobs of each kind, and workflows, of one scenario.
 const LOAD: u32 = 25;
-/// How long a victim may take to come to its failpoint.
-const FAULT_DEADLINE: Duration = Duration::from_secs(30);
-/// How long the survivors may take to finish everything.
-const QUIET_DEADLINE: Duration = Duration::from_mins(1);
+/// How long a victim may take to come to its failpoint, in leases.
+const FAULT_LEASES: u32 = 15;
+/// How long the survivors may take to finish everything, in leases.
+const QUIET_LEASES: u32 = 30;
+/// How long a zombie is stopped at least, in leases.
+const STOPPED_LEASES: u32 = 2;
 /// Rounds of random kills.
 const KILLS: u64 = 4;
 
@@ -80,8 +82,9 @@ pub struct Verdict {
 }
 
 impl Scenario {
-    pub async fn run(&self, seed: u64) -> Verdict {
-        let stage = Stage::new(self.name, seed).await;
+    /// With workers of this lease; every wait is in proportion to it.
+    pub async fn run(&self, seed: u64, lease_ttl: Duration) -> Verdict {
+        let stage = Stage::new(self.name, seed, lease_ttl).await;
         let (hurt, mut workers) = match self.fault {
             Fault::Kill(point) => stage.kill_at(point, seed).await,
             Fault::Zombie(point, more) => stage.zombie_at(point, more).await,
@@ -95,7 +98,7 @@ impl Scenario {
             violations.push("the fault did not happen".to_owned());
         }
         if !quiet {
-            violations.push(format!("not quiet after {} s", QUIET_DEADLINE.as_secs()));
+            violations.push(format!("not quiet after {} s", stage.quiet_deadline().as_secs()));
         }
         drop(workers);
         Verdict { recovery, violations }
@@ -132,6 +135,7 @@ impl Drop for Worker {
 struct Stage {
     db: TestDb,
     dir: PathBuf,
+    lease_ttl: Duration,
 }
 
 impl Drop for Stage {
@@ -141,7 +145,7 @@ impl Drop for Stage {
 }
 
 impl Stage {
-    async fn new(name: &str, seed: u64) -> Self {
+    async fn new(name: &str, seed: u64, lease_ttl: Duration) -> Self {
         let db = TestDb::new().await;
         sqlx::query("create table effects (name text not null)")
             .execute(&db.pool)
@@ -149,9 +153,17 @@ impl Stage {
             .expect("the scenario's database answers");
         let dir = std::env::temp_dir().join(format!("sira-faults-{}-{name}-{seed}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("the temporary directory can be written");
-        let stage = Self { db, dir };
+        let stage = Self { db, dir, lease_ttl };
         stage.load().await;
         stage
+    }
+
+    fn fault_deadline(&self) -> Duration {
+        self.lease_ttl * FAULT_LEASES
+    }
+
+    fn quiet_deadline(&self) -> Duration {
+        self.lease_ttl * QUIET_LEASES
     }
 
     /// Accepts the work: what the database has acknowledged is in the ledger.
@@ -182,6 +194,7 @@ impl Stage {
             .arg(self.db.url())
             .arg(&self.dir)
             .arg(name)
+            .arg(self.lease_ttl.as_millis().to_string())
             .args(faults)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -192,7 +205,7 @@ impl Stage {
 
     async fn kill_at(&self, point: &str, seed: u64) -> (Option<Instant>, Vec<Worker>) {
         let mut victim = self.spawn("victim", &[format!("{point}={}:kill", 1 + seed % 7)]);
-        let hurt = wait_until(FAULT_DEADLINE, || victim.has_ended()).await;
+        let hurt = wait_until(self.fault_deadline(), || victim.has_ended()).await;
         (hurt, vec![self.spawn("survivor", &[])])
     }
 
@@ -200,13 +213,13 @@ impl Stage {
         let mut faults = vec![format!("{point}=5:stop")];
         faults.extend(more.iter().map(|&fault| fault.to_owned()));
         let victim = self.spawn("zombie", &faults);
-        let hurt = wait_until(FAULT_DEADLINE, || victim.is_stopped()).await;
+        let hurt = wait_until(self.fault_deadline(), || victim.is_stopped()).await;
         let survivor = self.spawn("survivor", &[]);
         // Past the lease, until the others have taken over what they can.
-        tokio::time::sleep(LEASE_TTL * 2).await;
+        tokio::time::sleep(self.lease_ttl * STOPPED_LEASES).await;
         let claimed = "select count(*) from engine.jobs where state = 'running' and
             exists (select from engine.sessions s where s.id = session and s.until > now())";
-        let deadline = Instant::now() + QUIET_DEADLINE;
+        let deadline = Instant::now() + self.quiet_deadline();
         while self.count(claimed).await > 0 && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -230,14 +243,14 @@ impl Stage {
     /// Lets a zombie that was woken do what it still would.
     async fn end_zombies(&self, workers: &mut [Worker]) {
         if let [zombie, _survivor] = workers {
-            let _ = wait_until(Duration::from_secs(2), || zombie.has_ended()).await;
+            let _ = wait_until(self.lease_ttl, || zombie.has_ended()).await;
         }
     }
 
     async fn until_quiet(&self) -> bool {
         let open = "select (select count(*) from engine.jobs)
             + (select count(*) from engine.workflows where finished_at is null)";
-        let deadline = Instant::now() + QUIET_DEADLINE;
+        let deadline = Instant::now() + self.quiet_deadline();
         while self.count(open).await > 0 {
             if Instant::now() > deadline {
                 return false;

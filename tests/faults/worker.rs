@@ -21,11 +21,12 @@ use crate::ledger::Ledger;
 
 const QUEUE: Queue = Queue { name: "faults", concurrency: 4 };
 const RETRY: Retry = Retry::backoff(10, Duration::from_millis(50), Duration::from_millis(500));
-const TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest lease that a worker can be given, in milliseconds.
+pub const LEASE_MS_MAX: u64 = 30_000;
+/// Ten of the longest leases: a zombie wakes after two, and must find its handler still at work.
+const TIMEOUT: Duration = Duration::from_millis(10 * LEASE_MS_MAX);
 /// Steps of each workflow.
 pub const STEPS: u16 = 3;
-/// Short, so that a scenario takes seconds.
-pub const LEASE_TTL: Duration = Duration::from_secs(2);
 
 #[derive(Clone)]
 pub struct Cx {
@@ -127,7 +128,8 @@ impl Workflow<Cx> for Steps {
     }
 }
 
-/// What a handler does besides: long enough for a fault to find it at work.
+/// What a handler does besides: long enough for a fault to find it at work. The same under any lease, so that it adds
+/// nothing to the time that a job waits for it.
 async fn labour() {
     tokio::time::sleep(Duration::from_millis(20)).await;
 }
@@ -137,15 +139,16 @@ async fn effect(conn: &mut sqlx::PgConnection, name: &str) -> Result<(), sqlx::E
     Ok(())
 }
 
-/// Arguments: database URL, ledger directory, name, then any number of `failpoint=hit:act`.
+/// Arguments: database URL, ledger directory, name, lease in milliseconds, then any number of `failpoint=hit:act`.
 pub async fn main(args: &[String]) -> ExitCode {
-    let [url, dir, name, faults @ ..] = args else { return ExitCode::from(2) };
+    let [url, dir, name, lease_ms, faults @ ..] = args else { return ExitCode::from(2) };
+    let lease_ttl = Duration::from_millis(lease_ms.parse().expect("the harness hands over a number"));
     for fault in faults {
         arm(fault);
     }
     let options = PgConnectOptions::from_str(url)
         .expect("the harness hands over a URL")
-        .options([("idle_in_transaction_session_timeout", LEASE_TTL.as_millis().to_string())]);
+        .options([("idle_in_transaction_session_timeout", lease_ttl.as_millis().to_string())]);
     let pool = PgPool::connect_with(options).await.expect("the scenario's database answers");
     let clock = Clock::system();
     let engine = Engine::new(&pool, clock);
@@ -153,9 +156,9 @@ pub async fn main(args: &[String]) -> ExitCode {
     let cx = Cx { pool, engine: engine.clone(), ledger };
     let registry = Registry::new().job::<Inside>().job::<Outside>().job::<Once>().workflow::<Steps>();
     let settings = Settings {
-        lease_ttl: LEASE_TTL,
-        renew_every: Duration::from_millis(300),
-        fence_after: Duration::from_millis(1400),
+        lease_ttl,
+        renew_every: lease_ttl * 3 / 20,
+        fence_after: lease_ttl * 7 / 10,
         poll_every: Duration::from_millis(100),
         prefetch: 4,
         ..Settings::new(name.as_str(), "faults")
@@ -163,7 +166,7 @@ pub async fn main(args: &[String]) -> ExitCode {
     let running = engine.start(registry, &[QUEUE], cx, settings).await.expect("the session can be opened");
     running.lost().await;
     // What a zombie still has in its hands gets its chance to do harm.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(lease_ttl / 4).await;
     ExitCode::from(3)
 }
 
