@@ -89,6 +89,8 @@ impl From<User> for Me {
 
 /// Signs in with a username and a password. An unknown name, a wrong password and a disabled user get the same
 /// answer in the same time. After some failures in a row the next attempt from the same address has to wait.
+/// Takes no `Idempotency-Key`, since its answer is a credential and is not kept: whoever lost it signs in again, and
+/// has another session.
 #[utoipa::path(post, path = "/auth/login", operation_id = "create_session", tag = "auth", request_body = Credentials, responses(
     (status = 200, description = "Signed in", body = SignedIn),
     (status = 401, description = "Refused", body = Problem, content_type = "application/problem+json"),
