@@ -1,11 +1,14 @@
 //! The one way in which this crate talks HTTP: deadlines on everything, no redirects, no proxies from the
 //! environment, answers read up to a cap, TLS by rustls.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use reqwest::{Client, Response, redirect};
+use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Response, Url, redirect};
+use secrecy::{ExposeSecret, SecretString};
 
-use crate::failure::{FailureKind, ProviderError};
+use crate::failure::{FailureKind, ProviderError, RETRY_AFTER_MAX};
 
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,6 +35,31 @@ pub fn client(timeout: Duration) -> Result<Client, reqwest::Error> {
         .build()
 }
 
+/// A provider's address as it was configured: https, or http on this machine, where nobody reads along. `None` for
+/// any other, and for one with credentials, a query or a fragment.
+pub(crate) fn base_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let host = url.host_str()?.trim_matches(['[', ']']);
+    let here = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    let bare = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    (bare && (url.scheme() == "https" || (url.scheme() == "http" && here))).then_some(url)
+}
+
+/// The value of `Authorization`, kept out of every `Debug`; `None` for a token that cannot stand there.
+pub(crate) fn bearer(token: &SecretString) -> Option<HeaderValue> {
+    let token = token.expose_secret();
+    let mut value = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+    value.set_sensitive(true);
+    (!token.trim().is_empty()).then_some(value)
+}
+
+/// The wait that the header `Retry-After` asks for, in seconds; at most [`RETRY_AFTER_MAX`]. The form with a date is
+/// sent by none of our providers.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    (seconds > 0).then(|| Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+}
+
 /// Reads the whole body, unpacked, unless it is longer than `bytes_max`: then it stops reading there.
 pub async fn read_body(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, ProviderError> {
     let mut body = Vec::new();
@@ -45,17 +73,18 @@ pub async fn read_body(mut response: Response, bytes_max: usize) -> Result<Vec<u
     Ok(body)
 }
 
-/// What a call without an answer means. Says nothing of the URL, which may hold more than a log should.
+/// What a call without an answer means. Says nothing of the URL, which may hold more than a log should. Without a
+/// connection, also one that did not come up in time, nothing was sent and nothing can have been done.
 pub fn transport_failure(error: &reqwest::Error) -> ProviderError {
-    let (kind, message) = if error.is_timeout() {
-        (FailureKind::Timeout, "no answer in time")
-    } else if error.is_connect() {
-        (FailureKind::ProviderDown, "no connection: check the network, the name and the certificates")
+    if error.is_connect() {
+        let message = "no connection: check the network, the name and the certificates";
+        ProviderError::never_sent(FailureKind::ProviderDown, message)
+    } else if error.is_timeout() {
+        ProviderError::new(FailureKind::Timeout, "no answer in time")
     } else if error.is_builder() {
-        (FailureKind::BadRequest, "the request could not be built")
+        ProviderError::never_sent(FailureKind::BadRequest, "the request could not be built")
     } else {
         // Also a body that ends early, which cannot be told from a broken encoding.
-        (FailureKind::ProviderDown, "the connection broke off")
-    };
-    ProviderError::new(kind, message)
+        ProviderError::new(FailureKind::ProviderDown, "the connection broke off")
+    }
 }

@@ -2,8 +2,11 @@
 //!
 //! **Invariant:** nothing here knows the database or a lead; errors and logs carry no personal data.
 
+pub mod codes;
 pub mod failure;
 pub mod http;
 pub mod meta;
+pub mod redact;
+pub mod telephony;
 
-pub use failure::{FailureKind, ProviderError};
+pub use failure::{Advice, FailureKind, ProviderError};

@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::codes::{self, Api};
 use crate::failure::{FailureKind, ProviderError, RETRY_AFTER_MAX};
+use crate::http;
 
 /// JSON: business id -> usages, each with the minutes until calls are let through again.
 const BUSINESS_USAGE: &str = "x-business-use-case-usage";
@@ -35,50 +37,28 @@ pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<
     if error.is_none() && status.is_success() {
         return None;
     }
-    let kind = error.as_ref().and_then(kind_by_code).unwrap_or_else(|| kind_by_status(status));
+    let kind =
+        error.as_ref().and_then(kind_by_error).unwrap_or_else(|| codes::by_http_status(status.as_u16()));
     let code = match &error {
         Some(WireError { code, error_subcode: Some(subcode), .. }) => format!("{code}/{subcode}"),
         Some(WireError { code, .. }) => code.to_string(),
         None => format!("http {}", status.as_u16()),
     };
     let retry_after = if kind.retryable() { retry_after(headers) } else { None };
-    Some(ProviderError { kind, code, message: advice(kind).to_owned(), retry_after })
+    Some(ProviderError { code, retry_after, ..ProviderError::new(kind, advice(kind)) })
 }
 
-fn kind_by_code(error: &WireError) -> Option<FailureKind> {
-    let kind = match error.code {
-        4 | 17 | 32 | 613 | 80_000..=80_014 => FailureKind::RateLimited,
-        1 | 2 => FailureKind::ProviderDown,
-        0 | 104 | 190 => FailureKind::AuthExpired,
-        3 | 10 | 200..=299 => FailureKind::PermissionDenied,
-        100 if error.error_subcode == Some(33) || error.message.contains("does not exist") => {
-            FailureKind::NotFound
-        }
-        33 | 100 => FailureKind::BadRequest,
-        _ if error.is_transient => FailureKind::ProviderDown,
-        _ => return None,
-    };
-    Some(kind)
-}
-
-fn kind_by_status(status: StatusCode) -> FailureKind {
-    match status.as_u16() {
-        401 => FailureKind::AuthExpired,
-        403 => FailureKind::PermissionDenied,
-        404 | 410 => FailureKind::NotFound,
-        429 => FailureKind::RateLimited,
-        408 | 500.. => FailureKind::ProviderDown,
-        400..=499 => FailureKind::BadRequest,
-        // An error under a success, or a redirect, which is not followed.
-        _ => FailureKind::BadAnswer,
+/// The code's kind, but for what Meta tells beside the code.
+fn kind_by_error(error: &WireError) -> Option<FailureKind> {
+    if error.code == 100 && (error.error_subcode == Some(33) || error.message.contains("does not exist")) {
+        return Some(FailureKind::NotFound);
     }
+    let transient = error.is_transient.then_some(FailureKind::ProviderDown);
+    codes::find(Api::Meta, &error.code.to_string()).or(transient)
 }
 
-fn advice(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::RateLimited => "Meta limits our calls; they go on when it lets them",
-        FailureKind::Timeout => "Meta did not answer in time",
-        FailureKind::ProviderDown => "Meta is not available at the moment",
+fn advice(kind: FailureKind) -> String {
+    let own = match kind {
         FailureKind::AuthExpired => "Meta refuses the access token: make a new one and set it",
         FailureKind::PermissionDenied => {
             "the access token may not read this lead: grant leads_retrieval and assign the page in the Leads Access \
@@ -89,19 +69,17 @@ fn advice(kind: FailureKind) -> &'static str {
              or belongs to a page that is not assigned"
         }
         FailureKind::BadRequest => "Meta did not understand our request: check the configured API version",
-        FailureKind::BadAnswer => "Meta's answer was not what its API describes",
-    }
+        other => return format!("Meta {}", other.meaning()),
+    };
+    own.to_owned()
 }
 
 /// The longer of the two times that Meta may tell.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name).and_then(|value: &reqwest::header::HeaderValue| value.to_str().ok());
-    // Seconds; the form with a date is not sent by Meta.
-    let seconds = text(RETRY_AFTER.as_str()).and_then(|value| value.trim().parse::<u64>().ok());
-    let regain =
-        text(BUSINESS_USAGE).and_then(minutes_to_regain_access).map(|minutes| minutes.saturating_mul(60));
-    let longest = seconds.into_iter().chain(regain).max().filter(|seconds| *seconds > 0)?;
-    Some(Duration::from_secs(longest).min(RETRY_AFTER_MAX))
+    let usage = headers.get(BUSINESS_USAGE).and_then(|value| value.to_str().ok());
+    let minutes = usage.and_then(minutes_to_regain_access).filter(|minutes| *minutes > 0);
+    let regain = minutes.map(|minutes| Duration::from_secs(minutes.saturating_mul(60)).min(RETRY_AFTER_MAX));
+    http::retry_after(headers).into_iter().chain(regain).max()
 }
 
 fn minutes_to_regain_access(header: &str) -> Option<u64> {
@@ -112,7 +90,7 @@ fn minutes_to_regain_access(header: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::header::HeaderValue;
+    use reqwest::header::{HeaderValue, RETRY_AFTER};
     use serde_json::json;
 
     use super::*;
@@ -143,6 +121,22 @@ mod tests {
         }
         assert_eq!(classified(200, r#"{"id":"17"}"#), None);
         assert_eq!(classified(200, r#"{"error":{"code":987654}}"#).unwrap().kind, BadAnswer);
+    }
+
+    #[test]
+    fn a_refusal_leaves_no_doubt_and_a_broken_server_does() {
+        let cases = [
+            (400, r#"{"error":{"code":4}}"#, false),
+            (400, r#"{"error":{"code":100}}"#, false),
+            (404, "", false),
+            (400, r#"{"error":{"code":2}}"#, true),
+            (500, "", true),
+            (302, "", true),
+            (200, r#"{"error":{"code":987654}}"#, true),
+        ];
+        for (status, body, maybe_done) in cases {
+            assert_eq!(classified(status, body).unwrap().maybe_done, maybe_done, "{status} {body}");
+        }
     }
 
     #[test]

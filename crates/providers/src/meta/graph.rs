@@ -4,7 +4,6 @@
 //! holds the token also holds the app's secret.
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -66,7 +65,7 @@ pub struct GraphApi {
 impl GraphApi {
     /// Checks the settings and connects to nothing yet.
     pub fn new(settings: &GraphSettings) -> Result<Self, GraphSettingsError> {
-        let mut base = parse_base(&settings.base_url).ok_or(GraphSettingsError::BaseUrl)?;
+        let mut base = http::base_url(&settings.base_url).ok_or(GraphSettingsError::BaseUrl)?;
         if !is_version(&settings.api_version) {
             return Err(GraphSettingsError::ApiVersion);
         }
@@ -74,13 +73,8 @@ impl GraphApi {
             .map_err(|()| GraphSettingsError::BaseUrl)?
             .pop_if_empty()
             .push(&settings.api_version);
+        let authorization = http::bearer(&settings.access_token).ok_or(GraphSettingsError::AccessToken)?;
         let token = settings.access_token.expose_secret();
-        let authorization = HeaderValue::try_from(format!("Bearer {token}"));
-        let mut authorization = authorization.map_err(|_| GraphSettingsError::AccessToken)?;
-        if token.trim().is_empty() {
-            return Err(GraphSettingsError::AccessToken);
-        }
-        authorization.set_sensitive(true);
         let key = hmac::Key::new(hmac::HMAC_SHA256, settings.app_secret.expose_secret().as_bytes());
         let proof = hex::encode(hmac::sign(&key, token.as_bytes()));
         Ok(Self { client: http::client(settings.timeout)?, base, authorization, proof })
@@ -130,14 +124,6 @@ impl MetaLeads for GraphApi {
     ) -> Pin<Box<dyn Future<Output = Result<MetaLead, ProviderError>> + Send + 'a>> {
         Box::pin(self.fetch(leadgen_id))
     }
-}
-
-fn parse_base(text: &str) -> Option<Url> {
-    let url = Url::parse(text).ok()?;
-    let host = url.host_str()?.trim_matches(['[', ']']);
-    let here = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
-    let bare = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-    (bare && (url.scheme() == "https" || (url.scheme() == "http" && here))).then_some(url)
 }
 
 fn is_version(text: &str) -> bool {
