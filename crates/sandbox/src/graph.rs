@@ -58,7 +58,8 @@ pub async fn get_lead(
     response
 }
 
-async fn hang(shared: &Shared) -> Response {
+/// No answer until the caller or the sandbox goes away.
+pub async fn hang(shared: &Shared) -> Response {
     tokio::select! {
         () = shared.stopping.cancelled() => {}
         () = tokio::time::sleep(HANG_MAX) => {}

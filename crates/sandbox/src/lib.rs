@@ -1,13 +1,15 @@
-//! The providers' other side: a real HTTP server that plays Meta, sends signed webhooks, and fails on demand.
+//! The providers' other side: a real HTTP server that plays Meta and a telephony provider, sends signed webhooks, and
+//! fails on demand.
 //!
 //! It is what a demo, the tests and the fault runs talk to instead of the real platform: the Graph API client and the
 //! webhook endpoint cannot tell it from Meta by what they exercise of it. It makes leads of people who do not exist:
-//! numbers of the unassigned block +90 555 000 xx xx, addresses at example.com.
+//! numbers of the unassigned block +90 555 000 xx xx, addresses at example.com. Nobody's phone rings either.
 //!
 //! Of what it saw it keeps a ledger with ids, times and statuses; tests compare it with the database to prove that
-//! nothing acknowledged was lost. For trying things by hand there are `POST /sandbox/leads`,
-//! `POST /sandbox/failures` and `GET /sandbox/requests`. It listens where its settings say, and that is never to be a
-//! public address: those three ask for no password.
+//! nothing acknowledged was lost, and that nobody was called twice. For trying things by hand there are
+//! `POST /sandbox/leads`, `POST /sandbox/failures`, `GET /sandbox/requests`, and `GET`, `POST` and `DELETE
+//! /sandbox/calls`. It listens where its settings say, and that is never to be a public address: those ask for no
+//! password.
 //!
 //! **Invariant:** every task belongs to the [`Sandbox`] and ends with it.
 
@@ -18,6 +20,7 @@ mod graph;
 mod lead;
 mod ledger;
 mod live;
+mod telephony;
 mod webhook;
 
 use std::io;
@@ -33,6 +36,7 @@ pub use ledger::{Entry, LedgerKind};
 pub use live::LEADS_PER_MINUTE_MAX;
 use secrecy::SecretString;
 use sira_kernel::Clock;
+pub use telephony::{CallAnswer, CallCourse, CallDelivery, CallScript, PlacedInLedger, sign_webhook};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,11 +45,14 @@ pub use webhook::{DeliverError, Encoding, LEADS_PER_POST_MAX, sign};
 use crate::failure::Failures;
 use crate::lead::Leads;
 use crate::ledger::Ledger;
+use crate::telephony::{Signer, Telephony};
 
 /// How long a stop waits for requests and deliveries under way.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a webhook's receiver may take: Meta waits about as long.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(20);
+/// The pause before each step of a call, for a demo: slow enough to watch.
+pub const CALL_PACE: Duration = Duration::from_millis(300);
 
 /// What the sandbox is told at its start.
 #[derive(Debug, Clone)]
@@ -61,13 +68,18 @@ pub struct Settings {
     /// Decides all leads: the same seed gives the same people and the same ids in the same order. A demo that runs
     /// again on its old data takes another seed, or its leads are redeliveries.
     pub seed: u64,
+    /// The key that the telephony provider asks for.
+    pub telephony_key: SecretString,
+    /// Signs webhooks about calls: `whsec_` and base64 of 24 to 64 bytes.
+    pub telephony_signing_secret: SecretString,
+    /// The pause before each step of a call, of real time: [`CALL_PACE`], or less in tests; zero for none.
+    pub call_pace: Duration,
 }
 
 /// A running sandbox. Dropping it stops it without waiting.
 pub struct Sandbox {
     shared: Arc<Shared>,
     base_url: String,
-    tasks: TaskTracker,
     live: Mutex<Option<CancellationToken>>,
 }
 
@@ -76,6 +88,9 @@ struct Shared {
     settings: Settings,
     clock: Clock,
     client: reqwest::Client,
+    signer: Signer,
+    /// Whatever is spawned here ends when `stopping` says so.
+    tasks: TaskTracker,
     stopping: CancellationToken,
     state: Mutex<State>,
 }
@@ -85,6 +100,7 @@ struct State {
     failures: Failures,
     ledger: Ledger,
     target: Option<String>,
+    telephony: Telephony,
 }
 
 impl Shared {
@@ -99,8 +115,12 @@ impl Sandbox {
     /// Listens and serves.
     ///
     /// # Errors
-    /// When the address is taken, or no HTTP client can be built.
+    /// When the address is taken, the telephony's secret is in another form, or no HTTP client can be built.
     pub async fn start(settings: Settings, clock: Clock) -> io::Result<Self> {
+        let signer = Signer::new(&settings.telephony_signing_secret).ok_or_else(|| {
+            let message = "the telephony's signing secret must be whsec_ and base64 of 24 to 64 bytes";
+            io::Error::new(io::ErrorKind::InvalidInput, message)
+        })?;
         let listener = TcpListener::bind(settings.listen).await?;
         let base_url = format!("http://{}", listener.local_addr()?);
         let client = reqwest::Client::builder()
@@ -114,19 +134,19 @@ impl Sandbox {
             failures: Failures::default(),
             ledger: Ledger::default(),
             target: None,
+            telephony: Telephony::default(),
         };
-        let stopping = CancellationToken::new();
+        let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
         let state = Mutex::new(state);
-        let shared = Arc::new(Shared { settings, clock, client, stopping: stopping.clone(), state });
-        let tasks = TaskTracker::new();
+        let shared = Arc::new(Shared { settings, clock, client, signer, tasks, stopping, state });
         let server = axum::serve(listener, router(Arc::clone(&shared)))
-            .with_graceful_shutdown(stopping.cancelled_owned());
-        tasks.spawn(async move {
+            .with_graceful_shutdown(shared.stopping.clone().cancelled_owned());
+        shared.tasks.spawn(async move {
             if let Err(error) = server.await {
                 tracing::error!(%error, "the sandbox stopped serving");
             }
         });
-        Ok(Self { shared, base_url, tasks, live: Mutex::new(None) })
+        Ok(Self { shared, base_url, live: Mutex::new(None) })
     }
 
     /// `http://127.0.0.1:<port>`: the base URL of the Graph API that it plays.
@@ -170,9 +190,11 @@ impl Sandbox {
         self.shared.state().failures.fail_next(Some(leadgen_id), failure, times);
     }
 
-    /// Lets everything succeed again.
+    /// Lets everything succeed again, and calls come to what their numbers say.
     pub fn heal(&self) {
-        self.shared.state().failures = Failures::default();
+        let mut state = self.shared.state();
+        state.failures = Failures::default();
+        state.telephony.clear_scripts();
     }
 
     /// What it saw and sent, oldest first; bounded, the oldest fall out.
@@ -188,8 +210,8 @@ impl Sandbox {
     /// Stops live leads, lets requests under way end, and ends all tasks.
     pub async fn stop(self) {
         self.shared.stopping.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(STOP_TIMEOUT, self.tasks.wait()).await.is_err() {
+        self.shared.tasks.close();
+        if tokio::time::timeout(STOP_TIMEOUT, self.shared.tasks.wait()).await.is_err() {
             tracing::warn!("the sandbox left requests unanswered at its stop");
         }
     }
@@ -207,5 +229,6 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/sandbox/leads", post(control::create_lead))
         .route("/sandbox/failures", post(control::create_failure).delete(control::delete_failures))
         .route("/sandbox/requests", get(control::list_requests))
+        .merge(telephony::routes())
         .with_state(shared)
 }

@@ -31,7 +31,7 @@ impl Sandbox {
         if per_minute > 0 {
             let period = Duration::from_mins(1) / per_minute.min(LEADS_PER_MINUTE_MAX);
             let shared = Arc::clone(&self.shared);
-            self.tasks.spawn(async move {
+            self.shared.tasks.spawn(async move {
                 tokio::select! {
                     () = token.cancelled() => {}
                     () = run(&shared, period) => {}
