@@ -229,6 +229,22 @@ pub async fn list_workflows(
     Ok(store::list_workflows(conn, filter).await?)
 }
 
+/// When live workflows wake by themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timer {
+    /// The stored kind.
+    pub kind: String,
+    /// The business key.
+    pub key: String,
+    /// When it wakes, unless something comes before.
+    pub wake_at: DateTime<Utc>,
+}
+
+/// The timers of these live workflows, each given by kind and key, as far as they sleep.
+pub async fn list_timers(conn: &mut PgConnection, keys: &[(&str, &str)]) -> Result<Vec<Timer>, sqlx::Error> {
+    store::list_timers(conn, keys).await
+}
+
 /// One workflow with its steps.
 pub async fn find_workflow(conn: &mut PgConnection, id: i64) -> Result<Option<WorkflowDetails>, EngineError> {
     let Some(workflow) = store::find_workflow(conn, id).await? else { return Ok(None) };

@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 use crate::ops::{
-    AttemptView, JobFilter, JobView, PAGE_MAX, QueueCount, SessionView, StepView, WorkflowFilter,
+    AttemptView, JobFilter, JobView, PAGE_MAX, QueueCount, SessionView, StepView, Timer, WorkflowFilter,
     WorkflowView,
 };
 
@@ -206,6 +206,21 @@ pub async fn list_steps(conn: &mut PgConnection, id: i64) -> Result<Vec<StepView
         "select seq, woken_by, decision, state, details, at from engine.workflow_steps
         where workflow_id = $1 order by seq",
         id
+    )
+    .fetch_all(conn)
+    .await
+}
+
+pub async fn list_timers(conn: &mut PgConnection, keys: &[(&str, &str)]) -> Result<Vec<Timer>, sqlx::Error> {
+    let (kinds, keys): (Vec<&str>, Vec<&str>) = keys.iter().copied().unzip();
+    sqlx::query_as!(
+        Timer,
+        r#"select workflow.kind, workflow.key, workflow.wake_at as "wake_at!"
+           from unnest($1::text[], $2::text[]) as asked (kind, key)
+           join engine.workflows workflow on workflow.kind = asked.kind and workflow.key = asked.key
+           where workflow.finished_at is null and workflow.wake_at is not null"#,
+        &kinds as &[&str],
+        &keys as &[&str],
     )
     .fetch_all(conn)
     .await
