@@ -6,15 +6,23 @@
 //! **Invariant:** modules call each other's `mod.rs`, never another module's `store`.
 
 pub mod audit;
+pub mod calendars;
+pub mod calls;
 pub mod campaigns;
 pub mod consents;
+pub mod cooling_offs;
 pub mod distribution;
 pub mod event;
+pub mod follow_ups;
 pub mod idempotency;
 pub mod identity;
 pub mod ingestion;
 pub mod leads;
+pub mod live;
+pub mod notifications;
 pub mod privacy;
+pub mod sla;
+pub mod timeline;
 pub mod uow;
 
 pub use event::Event;
@@ -50,5 +58,23 @@ pub mod nouns {
         Ad as AdId;
         /// A form that people fill in.
         Form as FormId;
+        /// When a business is open.
+        Calendar as CalendarId;
+        /// A phone number or an e-mail address of a lead.
+        Contact as ContactId;
+        /// A while in which somebody does not get a lead.
+        CoolingOff as CoolingOffId;
+        /// One promise about one lead.
+        SlaTimer as SlaTimerId;
+        /// Something agreed with the person for a time.
+        FollowUp as FollowUpId;
+        /// What somebody wrote about a lead.
+        Note as NoteId;
+        /// What somebody is told.
+        Notification as NotificationId;
+        /// A masked call.
+        Call as CallId;
+        /// An answer of the gate.
+        Decision as DecisionId;
     }
 }

@@ -1,15 +1,23 @@
-//! The unit of work: one transaction in which a change, its audit events and everything that follows from it
-//! commit together, or not at all.
+//! The unit of work: one transaction in which a change, its audit events, its entries on timelines and everything that
+//! follows from it commit together, or not at all.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sira_engine::{Applied, Effect, EngineError, JobError, Lease, Outcome, Step, Transition};
 use sira_kernel::{Actor, Clock};
 use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use tokio::sync::Notify;
 
-use crate::audit;
 use crate::event::Event;
+use crate::{audit, live, timeline};
+
+/// How long a connection of one's own is waited for.
+const APART_ACQUIRE_MAX: Duration = Duration::from_secs(3);
 
 /// What an event causes: a pure function, handed in from above so that low code can trigger high code.
 pub type Reactions = fn(&Event) -> Vec<Effect>;
@@ -18,7 +26,7 @@ pub type Reactions = fn(&Event) -> Vec<Effect>;
 pub type BeginError = sqlx::Error;
 
 /// Called after a commit with what it made due; wakes the engine's workers.
-pub type Waker = std::sync::Arc<dyn Fn(&Applied) + Send + Sync>;
+pub type Waker = Arc<dyn Fn(&Applied) + Send + Sync>;
 
 /// Access to the database for reads and units of work. Cheap to clone.
 #[derive(Clone)]
@@ -27,12 +35,22 @@ pub struct Db {
     clock: Clock,
     reactions: Reactions,
     waker: Waker,
+    told: Arc<Notify>,
 }
 
 impl Db {
     /// Over this pool, with these reactions; `waker` is called after each commit that made work due.
     pub fn new(pool: PgPool, clock: Clock, reactions: Reactions, waker: Waker) -> Self {
-        Self { pool, clock, reactions, waker }
+        Self { pool, clock, reactions, waker, told: Arc::default() }
+    }
+
+    /// The same with one connection of its own, made when it is needed and made anew when it is lost: for what must go
+    /// on while all others are in use. Must be called within a Tokio runtime.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        let options = (*self.pool.connect_options()).clone();
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(APART_ACQUIRE_MAX);
+        Self { pool: pool.connect_lazy_with(options), ..self.clone() }
     }
 
     /// Begins a unit of work of this actor.
@@ -42,7 +60,8 @@ impl Db {
             reason = "the unit of work is the one place that begins transactions"
         )]
         let tx = self.pool.begin().await?;
-        Ok(Uow { tx, actor, now: self.clock.now(), events: Vec::new(), db: self.clone() })
+        let (events, effects) = (Vec::new(), Vec::new());
+        Ok(Uow { tx, actor, now: self.clock.now(), events, effects, tells: false, db: self.clone() })
     }
 
     /// A connection for reads.
@@ -54,6 +73,19 @@ impl Db {
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
+
+    /// Waits until a unit of work of this `Db` or a clone has committed live events. A commit while nobody waits ends
+    /// the next wait at once; of several who wait, one hears of it.
+    pub async fn told(&self) {
+        self.told.notified().await;
+    }
+
+    fn committed(&self, applied: &Applied, tells: bool) {
+        (self.waker)(applied);
+        if tells {
+            self.told.notify_one();
+        }
+    }
 }
 
 /// One transaction with its actor, its time and what happened in it. Dropped without a commit, nothing happened.
@@ -62,6 +94,9 @@ pub struct Uow {
     actor: Actor,
     now: DateTime<Utc>,
     events: Vec<Event>,
+    effects: Vec<Effect>,
+    /// Whether live events were written.
+    tells: bool,
     db: Db,
 }
 
@@ -86,11 +121,16 @@ impl Uow {
         self.events.push(event);
     }
 
+    /// Adds what the caller's own work causes: a job that goes on where this one stopped.
+    pub fn follow_with(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
     /// Commits change, audit events and effects together.
     pub async fn commit(mut self) -> Result<(), EngineError> {
         let applied = self.flush().await?;
         self.tx.commit().await?;
-        (self.db.waker)(&applied);
+        self.db.committed(&applied, self.tells);
         Ok(())
     }
 
@@ -102,7 +142,7 @@ impl Uow {
         let applied = self.flush().await?;
         lease.complete(&mut self.tx).await?;
         self.tx.commit().await?;
-        (self.db.waker)(&applied);
+        self.db.committed(&applied, self.tells);
         Ok(Outcome::Committed)
     }
 
@@ -119,18 +159,30 @@ impl Uow {
         let mut applied = step.record(&mut self.tx, &transition).await?;
         applied.merge(self.flush().await?);
         self.tx.commit().await?;
-        (self.db.waker)(&applied);
+        self.db.committed(&applied, self.tells);
         Ok(Outcome::Committed)
     }
 
-    /// Writes the audit events and the effects of what was recorded.
+    /// Writes the audit events, the timelines and the effects of what was recorded.
     async fn flush(&mut self) -> Result<Applied, EngineError> {
-        if self.events.is_empty() {
+        if self.events.is_empty() && self.effects.is_empty() {
             return Ok(Applied::default());
         }
         let entries: Vec<_> = self.events.iter().map(Event::audit).collect();
-        audit::insert(&mut self.tx, &self.actor, self.now, &entries).await?;
-        let effects: Vec<_> = self.events.iter().flat_map(self.db.reactions).collect();
+        if !entries.is_empty() {
+            audit::insert(&mut self.tx, &self.actor, self.now, &entries).await?;
+        }
+        let entries: Vec<_> = self.events.iter().flat_map(Event::timeline).collect();
+        if !entries.is_empty() {
+            timeline::insert(&mut self.tx, &self.actor, self.now, &entries).await?;
+        }
+        let told: Vec<_> = self.events.iter().flat_map(Event::live).collect();
+        if !told.is_empty() {
+            live::insert(&mut self.tx, self.now, &told).await?;
+            self.tells = true;
+        }
+        let mut effects: Vec<_> = self.events.iter().flat_map(self.db.reactions).collect();
+        effects.append(&mut self.effects);
         sira_engine::apply(&mut self.tx, &self.db.clock, &effects).await
     }
 }

@@ -18,12 +18,13 @@ const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// A library, and the path prefixes under which it may be used.
-const LIBRARIES: [(&str, &[&str]); 4] = [
+const LIBRARIES: [(&str, &[&str]); 5] = [
     ("axum", &["src/http/", "crates/sandbox/", "tests/", "src/app.rs"]),
     // `up --check` plays a client of the API.
-    ("reqwest", &["crates/providers/", "crates/sandbox/", "tests/", "src/cli/check"]),
+    ("reqwest", &["crates/providers/", "crates/sandbox/", "tests/", "benches/", "src/cli/check"]),
     ("apalis", &["crates/engine/"]),
     ("apalis_core", &["crates/engine/"]),
+    ("jiff", &["crates/domain/src/calendars/"]),
 ];
 
 /// What runs SQL.
@@ -188,6 +189,8 @@ mod tests {
             ("crates/domain/src/lib.rs", "reqwest::get()", 1),
             ("crates/providers/src/meta.rs", "reqwest::get()", 0),
             ("jobs/src/a.rs", "apalis_core::x", 1),
+            ("crates/domain/src/calendars/zone.rs", "use jiff::tz;", 0),
+            ("crates/domain/src/distribution/eligibility.rs", "use jiff::tz;", 1),
             ("jobs/src/a.rs", "use sira::app;", 1),
             ("tests/it/main.rs", "use sira::app;", 0),
         ] {

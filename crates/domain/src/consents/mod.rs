@@ -8,6 +8,7 @@ mod store;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 pub use boxes::{ConsentBox, box_of_answer, decide};
 
@@ -39,6 +40,11 @@ impl Channel {
             Self::Sms => "sms",
             Self::Email => "email",
         }
+    }
+
+    /// Of a stored name.
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|channel| channel.code() == code)
     }
 }
 
@@ -126,4 +132,50 @@ pub async fn find_flags(conn: &mut PgConnection, lead: LeadId) -> Result<Flags, 
         }
     }
     Ok(flags)
+}
+
+/// The newest word about a channel for one purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Said {
+    /// The row of the ledger.
+    pub id: Uuid,
+    /// Whether it was a yes.
+    pub granted: bool,
+}
+
+/// What holds now for one channel; `None` where nothing was said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChannelState {
+    /// For answers to the person's own enquiry.
+    pub transactional: Option<Said>,
+    /// For offers.
+    pub commercial: Option<Said>,
+}
+
+/// What holds now for this channel of this lead.
+pub async fn find_channel(
+    conn: &mut PgConnection,
+    lead: LeadId,
+    channel: Channel,
+) -> Result<ChannelState, sqlx::Error> {
+    let mut state = ChannelState::default();
+    for (purpose, said) in store::newest_of_channel(conn, lead, channel).await? {
+        match purpose.as_str() {
+            "transactional" => state.transactional = Some(said),
+            "commercial" => state.commercial = Some(said),
+            _ => {}
+        }
+    }
+    Ok(state)
+}
+
+/// The person said stop on this channel: from now on it is used for nothing. Appends a withdrawal for each purpose.
+pub(crate) async fn suppress(
+    uow: &mut Uow,
+    lead: LeadId,
+    channel: Channel,
+    source: &str,
+) -> Result<(), sqlx::Error> {
+    let now = uow.now();
+    store::append_withdrawals(uow.conn(), lead, channel, source, now).await
 }

@@ -5,7 +5,7 @@ use sira_kernel::Id;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Evidence, NewConsent};
+use super::{Channel, Evidence, NewConsent, Said};
 use crate::nouns::{InboundId, LeadId};
 
 pub async fn append(
@@ -51,4 +51,45 @@ pub async fn newest(conn: &mut PgConnection, lead: LeadId) -> Result<Vec<(String
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|row| (row.channel, row.granted)).collect())
+}
+
+pub async fn newest_of_channel(
+    conn: &mut PgConnection,
+    lead: LeadId,
+    channel: Channel,
+) -> Result<Vec<(String, Said)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select distinct on (purpose) purpose, id, decision = 'granted' as "granted!"
+         from consent_ledger
+         where lead_id = $1 and channel = $2
+         order by purpose, at desc, id desc"#,
+        lead.uuid(),
+        channel.code(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.purpose, Said { id: row.id, granted: row.granted })).collect())
+}
+
+pub async fn append_withdrawals(
+    conn: &mut PgConnection,
+    lead: LeadId,
+    channel: Channel,
+    source: &str,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    let ids: [Uuid; 2] = std::array::from_fn(|_| Id::<NewConsent>::new().uuid());
+    sqlx::query!(
+        "insert into consent_ledger (id, lead_id, channel, purpose, decision, source, at, recorded_at)
+         select id, $1, $2, purpose, 'withdrawn', $3, $4, $4
+         from unnest($5::uuid[], array['commercial', 'transactional']) as said (id, purpose)",
+        lead.uuid(),
+        channel.code(),
+        source,
+        now,
+        &ids,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

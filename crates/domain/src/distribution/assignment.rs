@@ -9,13 +9,15 @@ use chrono::{DateTime, Utc};
 use sira_kernel::Id;
 use uuid::Uuid;
 
+use super::DistributionError;
 use super::eligibility::{Availability, Hours};
-use super::routing::{self, Choice, Member, Snapshot};
+use super::routing::{self, Choice, LeadFacts, Member, Snapshot};
 use super::store::{self, MemberRow, WaitingRow};
-use super::{DistributionError, trace};
+use super::trace::{self, CoolingOffs};
 use crate::event::{Event, IDS_MAX};
 use crate::nouns::{LeadId, PoolId, RoutingBatchId, UserId};
 use crate::uow::Uow;
+use crate::{cooling_offs, sla};
 
 /// What one batch did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,18 +56,33 @@ pub async fn assign_waiting(
     let before =
         Snapshot { turns: round.turns, round_weight: round.round_weight, members: team.members(now) };
     let mut after = before.clone();
-    let loads: Vec<i64> = waiting.iter().map(|row| i64::from(row.load)).collect();
-    let choices = routing::route(&mut after, &loads, now);
-    let batch = Batch { id: Id::new(), pool, waiting, choices, before, after };
+    let cooling_offs = list_cooling_offs(uow, &waiting).await?;
+    let weights: Vec<i16> = waiting.iter().map(|row| row.load).collect();
+    let choices = routing::route(&mut after, &trace::facts(&weights, &cooling_offs), now);
+    let batch = Batch { id: Id::new(), pool, waiting, cooling_offs, choices, before, after };
     batch.store(uow, &team).await?;
+    let given: Vec<LeadId> = batch.pairs().map(|(lead, _)| lead).collect();
 
     let assigned = batch.choices.iter().filter(|choice| choice.chosen.is_some()).count();
     let left = batch.choices.len() - assigned;
     let full = batch.choices.len() == usize::from(batch_max);
-    let more = full && assigned > 0 && batch.after.members.iter().any(|member| member.exclusion(1).is_none());
+    let more = full
+        && assigned > 0
+        && batch.after.members.iter().any(|member| member.exclusion(&LeadFacts::from(1)).is_none());
     let next_opening = team.next_opening(&batch.after, now);
     batch.record(uow, left, if more { Some(now) } else { next_opening }, full);
+    // After the assignments are recorded: on the timelines a promise begins after its lead has an owner.
+    sla::start(uow, &given).await?;
     Ok(Assigned { assigned, left, more, next_opening })
+}
+
+/// Who does not get which of these leads for a while, by position.
+async fn list_cooling_offs(uow: &mut Uow, waiting: &[WaitingRow]) -> Result<CoolingOffs, DistributionError> {
+    let now = uow.now();
+    let leads: Vec<Uuid> = waiting.iter().map(|row| row.lead).collect();
+    let mut users = cooling_offs::list_users(uow.conn(), &leads, now).await?;
+    let positions = leads.iter().enumerate();
+    Ok(positions.filter_map(|(position, lead)| Some((position, users.remove(lead)?))).collect())
 }
 
 /// The pool's members with what decides when they work.
@@ -136,6 +153,7 @@ struct Batch {
     id: RoutingBatchId,
     pool: PoolId,
     waiting: Vec<WaitingRow>,
+    cooling_offs: CoolingOffs,
     choices: Vec<Choice>,
     before: Snapshot,
     after: Snapshot,
@@ -151,12 +169,14 @@ impl Batch {
         }
         let candidates = trace::encode(&self.before);
         let lead_weights: Vec<i16> = self.waiting.iter().map(|row| row.load).collect();
+        let cooling_offs = trace::encode_cooling_offs(&self.cooling_offs);
         let batch = store::NewBatch {
             id: self.id,
             pool: self.pool,
             algorithm: routing::ALGORITHM,
             candidates: &candidates,
             lead_weights: &lead_weights,
+            cooling_offs: &cooling_offs,
             decided_at: now,
         };
         store::insert_batch(uow.conn(), &batch).await?;

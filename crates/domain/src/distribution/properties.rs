@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::eligibility::{Availability, Block, Hours};
 use super::quota::{self, Seat, TURN_MICRO};
-use super::routing::{Exclusion, Member, Reason, Snapshot, route};
+use super::routing::{Exclusion, LeadFacts, Member, Reason, Snapshot, route};
 
 /// More than any test gives.
 const ROOM: i64 = 1_000_000;
@@ -63,8 +63,13 @@ fn is_within_one(snapshot: &Snapshot) -> bool {
     })
 }
 
+/// Leads of these loads that anybody may get.
+fn facts(loads: &[i64]) -> Vec<LeadFacts> {
+    loads.iter().copied().map(LeadFacts::from).collect()
+}
+
 fn one(snapshot: &mut Snapshot) -> usize {
-    route(snapshot, &[1], noon())[0].chosen.expect("somebody is always on")
+    route(snapshot, &facts(&[1]), noon())[0].chosen.expect("somebody is always on")
 }
 
 proptest! {
@@ -174,8 +179,8 @@ eprintln!("WORST {:.2} of {:.0} {:?} stay={stay}", (given-entitled).abs(), entit
         }
         for &load in &loads {
             let before = snapshot.clone();
-            let choice = route(&mut snapshot, &[load], noon())[0];
-            let able = before.members.iter().filter(|member| member.exclusion(load).is_none()).count();
+            let choice = route(&mut snapshot, &facts(&[load]), noon())[0];
+            let able = before.members.iter().filter(|member| member.exclusion(&load.into()).is_none()).count();
             let reason = match able {
                 0 => Reason::NobodyEligible,
                 1 => Reason::OnlyCandidate,
@@ -184,7 +189,7 @@ eprintln!("WORST {:.2} of {:.0} {:?} stay={stay}", (given-entitled).abs(), entit
             prop_assert_eq!(choice.reason, reason);
             prop_assert_eq!(choice.chosen.is_some(), able > 0, "a lead waits only when nobody can take it");
             if let Some(index) = choice.chosen {
-                prop_assert_eq!(before.members[index].exclusion(load), None);
+                prop_assert_eq!(before.members[index].exclusion(&load.into()), None);
             } else {
                 prop_assert_eq!(&before, &snapshot, "a lead that waits costs nobody a turn");
             }
@@ -207,13 +212,13 @@ eprintln!("WORST {:.2} of {:.0} {:?} stay={stay}", (given-entitled).abs(), entit
         }
         let stored = serde_json::to_string(&before).unwrap();
         let mut whole = before.clone();
-        let choices = route(&mut whole, &loads, noon());
+        let choices = route(&mut whole, &facts(&loads), noon());
 
         let mut replayed: Snapshot = serde_json::from_str(&stored).unwrap();
         prop_assert_eq!(&replayed, &before);
         let cut = cut.min(loads.len());
-        let mut again = route(&mut replayed, &loads[..cut], noon());
-        again.extend(route(&mut replayed, &loads[cut..], noon()));
+        let mut again = route(&mut replayed, &facts(&loads[..cut]), noon());
+        again.extend(route(&mut replayed, &facts(&loads[cut..]), noon()));
         prop_assert_eq!(again, choices);
         prop_assert_eq!(replayed, whole);
     }
@@ -304,7 +309,7 @@ fn oracle_is_open(hours: &Hours, at: DateTime<Utc>) -> bool {
 #[test]
 fn weights_are_percentages_of_the_leads() {
     let mut snapshot = pool(&[50, 30, 20]);
-    route(&mut snapshot, &[1; 100], noon());
+    route(&mut snapshot, &facts(&[1; 100]), noon());
     let given: Vec<i64> = snapshot.members.iter().map(|member| member.open_weight).collect();
     assert_eq!(given, [50, 30, 20]);
 }
@@ -327,9 +332,9 @@ fn ties_go_to_the_least_loaded_then_the_longest_idle_then_the_lowest_id() {
 fn who_comes_back_gets_no_more_than_its_share() {
     let mut snapshot = pool(&[1, 1, 1]);
     snapshot.members[2].excluded = Some(Exclusion::Absent);
-    route(&mut snapshot, &[1; 100], noon());
+    route(&mut snapshot, &facts(&[1; 100]), noon());
     snapshot.members[2].excluded = None;
-    route(&mut snapshot, &[1; 30], noon());
+    route(&mut snapshot, &facts(&[1; 30]), noon());
     let returned = snapshot.members[2].open_weight;
     assert_eq!(returned, 10, "a hundred leads went by, and it has its third of the thirty since");
 }

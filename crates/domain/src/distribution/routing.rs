@@ -70,6 +70,24 @@ pub enum Exclusion {
     AtCapacity,
     /// It took as many leads today as it may.
     DayCapacity,
+    /// It does not get this lead for a while.
+    CoolingOff,
+}
+
+/// What the function sees of a lead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeadFacts {
+    /// What it weighs on its owner's capacity.
+    pub load: i64,
+    /// Who does not get it for a while.
+    pub cooling_off: Vec<UserId>,
+}
+
+impl From<i64> for LeadFacts {
+    /// A lead of this load that anybody may get.
+    fn from(load: i64) -> Self {
+        Self { load, cooling_off: Vec::new() }
+    }
 }
 
 /// Why a lead went where it went.
@@ -105,10 +123,12 @@ pub struct Choice {
 }
 
 impl Member {
-    /// Why this member would not take a lead of this load now.
-    pub fn exclusion(&self, load: i64) -> Option<Exclusion> {
+    /// Why this member would not take this lead now.
+    pub fn exclusion(&self, lead: &LeadFacts) -> Option<Exclusion> {
         self.excluded.or_else(|| {
-            if self.open_weight + load > self.capacity {
+            if lead.cooling_off.contains(&self.user) {
+                Some(Exclusion::CoolingOff)
+            } else if self.open_weight + lead.load > self.capacity {
                 Some(Exclusion::AtCapacity)
             } else if self.day_count >= self.day_capacity {
                 Some(Exclusion::DayCapacity)
@@ -141,14 +161,14 @@ impl Member {
     }
 }
 
-/// Routes leads of these loads, oldest first, and leaves the snapshot as it stands after them.
-pub fn route(snapshot: &mut Snapshot, loads: &[i64], now: DateTime<Utc>) -> Vec<Choice> {
-    loads.iter().map(|&load| route_one(snapshot, load, now)).collect()
+/// Routes these leads, oldest first, and leaves the snapshot as it stands after them.
+pub fn route(snapshot: &mut Snapshot, leads: &[LeadFacts], now: DateTime<Utc>) -> Vec<Choice> {
+    leads.iter().map(|lead| route_one(snapshot, lead, now)).collect()
 }
 
-fn route_one(snapshot: &mut Snapshot, load: i64, now: DateTime<Utc>) -> Choice {
+fn route_one(snapshot: &mut Snapshot, lead: &LeadFacts, now: DateTime<Utc>) -> Choice {
     let takers: Vec<usize> = (0..snapshot.members.len())
-        .filter(|&index| snapshot.members[index].exclusion(load).is_none())
+        .filter(|&index| snapshot.members[index].exclusion(lead).is_none())
         .collect();
     if takers.is_empty() {
         return Choice { chosen: None, reason: Reason::NobodyEligible };
@@ -162,7 +182,7 @@ fn route_one(snapshot: &mut Snapshot, load: i64, now: DateTime<Utc>) -> Choice {
     snapshot.turns += 1;
     let member = &mut snapshot.members[chosen];
     member.given += 1;
-    member.open_weight += load;
+    member.open_weight += lead.load;
     member.day_count += 1;
     member.last_assigned_at = Some(now);
     let reason = if takers.len() == 1 { Reason::OnlyCandidate } else { Reason::Share };

@@ -2,6 +2,8 @@
 //!
 //! The batch stores what the routing function saw; the function itself is run again up to the lead.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -9,7 +11,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::quota::TURN_MICRO;
-use super::routing::{self, Exclusion, Member, Reason, Snapshot};
+use super::routing::{self, Exclusion, LeadFacts, Member, Reason, Snapshot};
 use super::{DistributionError, store};
 use crate::nouns::{LeadId, PoolId, RoutingBatchId, UserId};
 
@@ -84,6 +86,7 @@ impl Exclusion {
             Self::OutsideHours => "Outside working hours.",
             Self::AtCapacity => "The lead does not fit into what is left of the capacity.",
             Self::DayCapacity => "Has taken as many leads today as it may.",
+            Self::CoolingOff => "Does not get this lead for a while.",
         }
     }
 }
@@ -115,9 +118,26 @@ impl Candidate {
     }
 }
 
+/// Who does not get which lead of a batch, by its position: the stored form.
+pub(super) type CoolingOffs = BTreeMap<usize, Vec<UserId>>;
+
+/// The leads of a batch as the function saw them.
+pub(super) fn facts(weights: &[i16], cooling_offs: &CoolingOffs) -> Vec<LeadFacts> {
+    let of = |(position, weight): (usize, &i16)| LeadFacts {
+        load: i64::from(*weight),
+        cooling_off: cooling_offs.get(&position).cloned().unwrap_or_default(),
+    };
+    weights.iter().enumerate().map(of).collect()
+}
+
 /// The form in which a snapshot is stored.
 pub(super) fn encode(snapshot: &Snapshot) -> Value {
     serde_json::to_value(snapshot).expect("a snapshot is plain data with string keys")
+}
+
+/// The form in which a batch's cooling-offs are stored.
+pub(super) fn encode_cooling_offs(cooling_offs: &CoolingOffs) -> Value {
+    serde_json::to_value(cooling_offs).expect("positions become string keys")
 }
 
 /// The newest decision about this lead; `None` when there was none.
@@ -131,12 +151,14 @@ pub async fn explain(
     let Some(row) = store::find_decision(conn, lead).await? else { return Ok(None) };
     let mut snapshot: Snapshot =
         serde_json::from_value(row.candidates).map_err(|error| sqlx::Error::Decode(error.into()))?;
-    let weights: Vec<i64> = row.lead_weights.iter().copied().map(i64::from).collect();
-    let position = (row.position as usize).min(weights.len().saturating_sub(1));
-    routing::route(&mut snapshot, &weights[..position], row.decided_at);
+    let cooling_offs: CoolingOffs =
+        serde_json::from_value(row.cooling_offs).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    let leads = facts(&row.lead_weights, &cooling_offs);
+    let position = (row.position as usize).min(leads.len().saturating_sub(1));
+    routing::route(&mut snapshot, &leads[..position], row.decided_at);
     let at_turn = snapshot.clone();
-    let weight = weights.get(position).copied().unwrap_or(1);
-    let choice = routing::route(&mut snapshot, &[weight], row.decided_at)[0];
+    let lead = leads.get(position).cloned().unwrap_or_else(|| LeadFacts::from(1));
+    let choice = routing::route(&mut snapshot, std::slice::from_ref(&lead), row.decided_at)[0];
     let replayed = choice.chosen.map(|index| at_turn.members[index].user.uuid());
     let same_algorithm = row.algorithm == routing::ALGORITHM;
     let reproduced = same_algorithm.then(|| replayed == row.chosen && choice.reason.as_str() == row.reason);
@@ -151,7 +173,7 @@ pub async fn explain(
         .iter()
         .map(|member| {
             let lag_micro = member.lag_now(at_turn.turns, at_turn.round_weight);
-            Candidate::of(member, with_name(member.user), lag_micro, member.exclusion(weight))
+            Candidate::of(member, with_name(member.user), lag_micro, member.exclusion(&lead))
         })
         .collect();
     let reasons = [Reason::Share, Reason::OnlyCandidate, Reason::NobodyEligible];

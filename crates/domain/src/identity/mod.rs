@@ -96,6 +96,12 @@ pub enum IdentityError {
     /// The team's name is empty or too long.
     #[error("a team's name has 1 to {TEAM_NAME_CHARS_MAX} characters")]
     InvalidTeamName,
+    /// The extension has another shape than the rule.
+    #[error("an extension has 1 to 10 digits")]
+    InvalidExtension,
+    /// There is no such user.
+    #[error("there is no such user")]
+    UnknownUser,
     /// The database refused or was not there.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -138,6 +144,28 @@ pub async fn create_user(uow: &mut Uow, new: NewUser) -> Result<User, IdentityEr
     }
     uow.record(Event::UserCreated { user: user.id, role: user.role.as_str() });
     Ok(user)
+}
+
+/// Sets the line that a user places calls by, at the telephony provider: 1 to 10 digits; `None` takes it away. Records
+/// [`Event::ExtensionSet`].
+///
+/// # Errors
+/// [`IdentityError::InvalidExtension`], [`IdentityError::UnknownUser`].
+pub async fn set_extension(
+    uow: &mut Uow,
+    user: UserId,
+    extension: Option<&str>,
+) -> Result<(), IdentityError> {
+    let sound = |line: &str| (1..=10).contains(&line.len()) && line.bytes().all(|b| b.is_ascii_digit());
+    if !extension.is_none_or(sound) {
+        return Err(IdentityError::InvalidExtension);
+    }
+    let now = uow.now();
+    if !store::set_extension(uow.conn(), user, extension, now).await? {
+        return Err(IdentityError::UnknownUser);
+    }
+    uow.record(Event::ExtensionSet { user, set: extension.is_some() });
+    Ok(())
 }
 
 /// The team of this name, made when there is none, which alone is recorded. Safe to repeat and under concurrency.

@@ -33,6 +33,16 @@ pub enum Permission {
     CreateLeads,
     /// Change a lead of one's scope.
     EditLeads,
+    /// Call a lead of one's scope, without seeing the number.
+    CallLeads,
+    /// Open a closed lead again.
+    ReopenLeads,
+    /// Give leads of the administrators' queue back to their pools, and correct wrong numbers.
+    RedistributeLeads,
+    /// See what was said with providers, without numbers.
+    ViewExchanges,
+    /// Change what is promised about leads, and when.
+    ManageSla,
     /// See jobs, workflows and the quarantine.
     ViewOperations,
     /// Read the process's metrics.
@@ -56,16 +66,37 @@ impl Role {
         match self {
             Self::Admin => true,
             Self::Manager => match permission {
-                P::ViewLeads | P::CreateLeads | P::EditLeads | P::ViewDocs => true,
-                P::ViewOperations | P::ViewMetrics => false,
+                P::ViewLeads
+                | P::CreateLeads
+                | P::EditLeads
+                | P::CallLeads
+                | P::ReopenLeads
+                | P::ViewDocs => true,
+                P::RedistributeLeads
+                | P::ViewExchanges
+                | P::ManageSla
+                | P::ViewOperations
+                | P::ViewMetrics => false,
             },
             Self::Agent => match permission {
-                P::ViewLeads | P::EditLeads | P::ViewDocs => true,
-                P::CreateLeads | P::ViewOperations | P::ViewMetrics => false,
+                P::ViewLeads | P::EditLeads | P::CallLeads | P::ViewDocs => true,
+                P::CreateLeads
+                | P::ReopenLeads
+                | P::RedistributeLeads
+                | P::ViewExchanges
+                | P::ManageSla
+                | P::ViewOperations
+                | P::ViewMetrics => false,
             },
             Self::Auditor => match permission {
-                P::ViewLeads | P::ViewOperations | P::ViewDocs => true,
-                P::CreateLeads | P::EditLeads | P::ViewMetrics => false,
+                P::ViewLeads | P::ViewExchanges | P::ViewOperations | P::ViewDocs => true,
+                P::CreateLeads
+                | P::EditLeads
+                | P::CallLeads
+                | P::ReopenLeads
+                | P::RedistributeLeads
+                | P::ManageSla
+                | P::ViewMetrics => false,
             },
         }
     }
@@ -83,10 +114,15 @@ impl Role {
 
 impl Permission {
     /// All permissions.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 11] = [
         Self::ViewLeads,
         Self::CreateLeads,
         Self::EditLeads,
+        Self::CallLeads,
+        Self::ReopenLeads,
+        Self::RedistributeLeads,
+        Self::ViewExchanges,
+        Self::ManageSla,
         Self::ViewOperations,
         Self::ViewMetrics,
         Self::ViewDocs,
@@ -98,6 +134,11 @@ impl Permission {
             Self::ViewLeads => "leads.view",
             Self::CreateLeads => "leads.create",
             Self::EditLeads => "leads.edit",
+            Self::CallLeads => "leads.call",
+            Self::ReopenLeads => "leads.reopen",
+            Self::RedistributeLeads => "leads.redistribute",
+            Self::ViewExchanges => "exchanges.view",
+            Self::ManageSla => "sla.manage",
             Self::ViewOperations => "operations.view",
             Self::ViewMetrics => "metrics.view",
             Self::ViewDocs => "docs.view",
@@ -143,6 +184,11 @@ mod tests {
             ("leads.view", [true, true, true, true]),
             ("leads.create", [true, true, false, false]),
             ("leads.edit", [true, true, true, false]),
+            ("leads.call", [true, true, true, false]),
+            ("leads.reopen", [true, true, false, false]),
+            ("leads.redistribute", [true, false, false, false]),
+            ("exchanges.view", [true, false, false, true]),
+            ("sla.manage", [true, false, false, false]),
             ("operations.view", [true, false, false, true]),
             ("metrics.view", [true, false, false, false]),
             ("docs.view", [true, true, true, true]),

@@ -86,6 +86,24 @@ pub async fn insert_agent_load(
     Ok(())
 }
 
+/// `false` when there is no such user.
+pub async fn set_extension(
+    conn: &mut PgConnection,
+    user: UserId,
+    extension: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "update users set extension = $2, updated_at = $3 where id = $1",
+        user.uuid(),
+        extension,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// Finds or makes a team: `id` comes back when it was made now. The update changes nothing: it makes the row come
 /// back, and waits for a twin.
 pub async fn ensure_team(conn: &mut PgConnection, id: TeamId, name: &str) -> Result<TeamId, sqlx::Error> {

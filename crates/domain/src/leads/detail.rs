@@ -8,7 +8,9 @@ use super::LeadError;
 use super::search::{self, LeadRow, Scope};
 use super::store::detail as sql;
 use crate::consents::{self, Flags};
+use crate::cooling_offs::{self, CoolingOff};
 use crate::distribution::{self, DecisionTrace};
+use crate::follow_ups::{self, FollowUp};
 use crate::nouns::{EnquiryId, LeadId};
 
 /// Most rows of each history that the detail carries, newest first; longer ones have lists of their own.
@@ -35,6 +37,10 @@ pub struct LeadDetail {
     pub assignments: Vec<Assignment>,
     /// The newest decision of the routing function about it.
     pub decision: Option<DecisionTrace>,
+    /// Who does not get it for a while.
+    pub cooling_offs: Vec<CoolingOff>,
+    /// What was agreed with the person for a time.
+    pub follow_up: Option<FollowUp>,
 }
 
 /// A contact, masked.
@@ -48,6 +54,8 @@ pub struct Contact {
     pub masked: String,
     /// Known to belong to several people.
     pub shared: bool,
+    /// Since when it is known to be somebody else's.
+    pub invalid_since: Option<DateTime<Utc>>,
 }
 
 /// One time that the person asked.
@@ -117,7 +125,12 @@ pub struct Assignment {
 ///
 /// # Errors
 /// [`LeadError::NotFound`], also when the lead is out of scope: that it exists is not told.
-pub async fn get_detail(conn: &mut PgConnection, scope: Scope, id: LeadId) -> Result<LeadDetail, LeadError> {
+pub async fn get_detail(
+    conn: &mut PgConnection,
+    scope: Scope,
+    id: LeadId,
+    now: DateTime<Utc>,
+) -> Result<LeadDetail, LeadError> {
     let row = search::find(conn, scope, id).await?.ok_or(LeadError::NotFound)?;
     let (country, language) = sql::place(conn, id).await?;
     Ok(LeadDetail {
@@ -130,5 +143,7 @@ pub async fn get_detail(conn: &mut PgConnection, scope: Scope, id: LeadId) -> Re
         history: sql::history(conn, id).await?,
         assignments: sql::assignments(conn, id).await?,
         decision: distribution::explain(conn, id).await?,
+        cooling_offs: cooling_offs::list_of_lead(conn, id, now).await?,
+        follow_up: follow_ups::find_open(conn, id).await?,
     })
 }

@@ -8,19 +8,22 @@
 mod arrival;
 pub mod detail;
 mod prepare;
+mod queue;
 pub mod search;
 mod status;
 mod store;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sira_kernel::{EmailAddress, PersonName, PhoneNumber};
 use sqlx::PgConnection;
 
 pub use arrival::{Arrival, create_or_merge};
 pub use detail::{LeadDetail, get_detail};
 pub use prepare::{Prepared, prepare};
+pub(crate) use queue::take_to_admin_queue;
+pub use queue::{PreparedPhone, correct_phone, prepare_phone, redistribute};
 pub use search::{Filter, Page, Position, Scope, Seek, search};
-pub use status::{StatusChanged, change_status};
+pub use status::{StatusChange, StatusChanged, change_status, list_allowed, list_allowed_of};
 
 use crate::campaigns::{CampaignsError, Origin};
 use crate::consents::NewConsent;
@@ -136,6 +139,21 @@ pub enum LeadError {
         /// The codes that exist, in their order.
         allowed: Vec<String>,
     },
+    /// The table of transitions does not lead there, or not for this role.
+    #[error("this status does not follow: allowed are {}", .allowed.join(", "))]
+    TransitionNotAllowed {
+        /// The codes that may follow, in the order of the catalogue.
+        allowed: Vec<String>,
+    },
+    /// The status wants to know why.
+    #[error("this status wants a reason")]
+    ReasonRequired,
+    /// The number is known to be wrong, and there is no other: it must be corrected first.
+    #[error("the lead has no number that is not known to be wrong")]
+    Uncontactable,
+    /// Another lead has this number.
+    #[error("this number belongs to another lead")]
+    PhoneTaken,
     /// A reason is a code, so that nobody's words about a person are stored in clear.
     #[error("a reason is a code of at most {REASON_CHARS_MAX} lower-case letters, digits and underscores")]
     ReasonNotACode,
@@ -169,6 +187,7 @@ impl From<sqlx::Error> for LeadError {
 
 /// One status of the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "columns that are independent of each other")]
 pub struct Status {
     /// The stored code.
     pub code: String,
@@ -182,6 +201,29 @@ pub struct Status {
     pub terminal: bool,
     /// What an open lead in this status weighs on its owner's capacity.
     pub load_weight: i16,
+    /// The change wants a reason.
+    pub needs_reason: bool,
+    /// The lead leaves its owner and goes to the administrators.
+    pub takes_owner: bool,
+    /// For so many days the owner that it leaves does not get it again.
+    pub cooling_off_days: i16,
+    /// The channel on which the person said stop.
+    pub suppresses: Option<String>,
+    /// The number is somebody else's.
+    pub spoils_phone: bool,
+    /// How it leaves the administrators' queue by itself: `corrected`, `after`, or not at all.
+    pub redistribute: Option<String>,
+    /// After how many seconds, when `after`.
+    pub redistribute_after_s: Option<i32>,
+    /// The promise that a lead in this status is under.
+    pub sla_policy: Option<String>,
+}
+
+impl Status {
+    /// When a lead that enters this status now leaves the administrators' queue by itself.
+    fn redistribute_after(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.redistribute_after_s.map(|seconds| now + TimeDelta::seconds(i64::from(seconds)))
+    }
 }
 
 /// The catalogue of statuses, in its order.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::Channel;
 use crate::nouns::{LeadId, PoolId, TeamId, UserId};
+use crate::sla::SlaColumns;
 
 /// Most rows in one page.
 pub const PAGE_MAX: u16 = 200;
@@ -41,6 +42,8 @@ pub struct Filter {
     pub waiting: Option<bool>,
     /// Through this door.
     pub channel: Option<Channel>,
+    /// With the administrators, or not.
+    pub queued: Option<bool>,
 }
 
 /// A place in the list: that of one row.
@@ -102,12 +105,17 @@ pub struct LeadRow {
     pub is_test: bool,
     /// Since when it waits for an agent.
     pub waiting_since: Option<DateTime<Utc>>,
+    /// Where it is without an owner: `pool`, or with the administrators, `admin`.
+    pub queue: String,
     /// Masked name.
     pub name_masked: Option<String>,
     /// Masked first phone number.
     pub phone_masked: Option<String>,
     /// Masked first e-mail address.
     pub email_masked: Option<String>,
+    /// The promise that it is under.
+    #[sqlx(flatten)]
+    pub sla: SlaColumns,
 }
 
 impl LeadRow {
@@ -131,15 +139,24 @@ pub struct Page {
 const COLUMNS: &str = "select lead.id, lead.reference, lead.status, lead.status_since, lead.owner_id,
          owner.display_name as owner_name, lead.team_id, team.name as team_name, lead.pool_id, lead.channel,
          campaign.name as campaign_name, lead.acquired_at, lead.created_at, lead.updated_at, lead.version,
-         lead.is_test, lead.waiting_since, lead.name_masked,
-         (select masked from lead_contacts where lead_id = lead.id and kind = 'phone' order by id limit 1)
-             as phone_masked,
+         lead.is_test, lead.waiting_since, lead.queue, lead.name_masked,
+         sla.policy as sla_policy, sla.due_at as sla_due_at, sla.paused_until as sla_paused_until,
+         sla.breached_at as sla_breached_at, sla.reminded as sla_reminded, sla.left_s as sla_left_s,
+         (select masked from lead_contacts where lead_id = lead.id and kind = 'phone'
+          order by invalid_since is not null, id limit 1) as phone_masked,
          (select masked from lead_contacts where lead_id = lead.id and kind = 'email' order by id limit 1)
              as email_masked
      from leads lead
      left join users owner on owner.id = lead.owner_id
      left join teams team on team.id = lead.team_id
      left join campaigns campaign on campaign.id = lead.campaign_id
+     left join lateral (
+         select timer.policy, timer.due_at, timer.paused_until, timer.breached_at, timer.done_until_s > 0 as reminded,
+             policy.due_s - timer.consumed_s as left_s
+         from sla_timers timer join sla_policies policy on policy.code = timer.policy
+         where timer.lead_id = lead.id and timer.ended_at is null
+         order by timer.due_at limit 1
+     ) sla on true
      where true";
 
 /// Lists at most `limit` leads (and at most [`PAGE_MAX`]) of the scope that the filter lets through.
@@ -213,6 +230,9 @@ fn push_filter(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
         } else {
             " and lead.waiting_since is null"
         });
+    }
+    if let Some(queued) = filter.queued {
+        query.push(if queued { " and lead.queue = 'admin'" } else { " and lead.queue = 'pool'" });
     }
     if let Some(channel) = filter.channel {
         query.push(" and lead.channel = ").push_bind(channel.code());

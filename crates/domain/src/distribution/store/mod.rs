@@ -273,18 +273,20 @@ pub struct NewBatch<'a> {
     pub algorithm: &'a str,
     pub candidates: &'a Value,
     pub lead_weights: &'a [i16],
+    pub cooling_offs: &'a Value,
     pub decided_at: DateTime<Utc>,
 }
 
 pub async fn insert_batch(conn: &mut PgConnection, batch: &NewBatch<'_>) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "insert into routing_batches (id, pool_id, algorithm, candidates, lead_weights, decided_at)
-         values ($1, $2, $3, $4, $5, $6)",
+        "insert into routing_batches (id, pool_id, algorithm, candidates, lead_weights, cooling_offs, decided_at)
+         values ($1, $2, $3, $4, $5, $6, $7)",
         batch.id.uuid(),
         batch.pool.uuid(),
         batch.algorithm,
         batch.candidates,
         batch.lead_weights,
+        batch.cooling_offs,
         batch.decided_at
     )
     .execute(conn)
@@ -406,6 +408,7 @@ pub struct DecisionRow {
     pub algorithm: String,
     pub candidates: Value,
     pub lead_weights: Vec<i16>,
+    pub cooling_offs: Value,
     pub decided_at: DateTime<Utc>,
     pub pool_id: Uuid,
     pub pool_name: String,
@@ -419,7 +422,8 @@ pub async fn find_decision(
     sqlx::query_as!(
         DecisionRow,
         "select decision.batch_id, decision.position, decision.chosen, decision.reason,
-                batch.algorithm, batch.candidates, batch.lead_weights, batch.decided_at,
+                batch.algorithm, batch.candidates, batch.lead_weights, batch.cooling_offs,
+                batch.decided_at,
                 pool.id as pool_id, pool.name as pool_name
          from routing_decisions decision
          join routing_batches batch on batch.id = decision.batch_id

@@ -124,6 +124,7 @@ pub async fn holds_contact(conn: &mut PgConnection, prepared: &Prepared) -> Resu
         r#"select exists (
              select from lead_contacts
              where lead_id = $1 and kind = $2 and blind_index = any($3) and not shared and not is_test
+               and invalid_since is null
          ) as "held!""#,
         prepared.lead.uuid(),
         kind.code(),
@@ -150,7 +151,8 @@ pub async fn reopen(
     .await?;
     sqlx::query!(
         "update leads
-         set status = $3, status_since = $4, owner_id = null, team_id = null, pool_id = $2, waiting_since = $4
+         set status = $3, status_since = $4, owner_id = null, team_id = null, pool_id = $2, queue = 'pool',
+             waiting_since = $4
          where id = $1",
         id.uuid(),
         pool.uuid(),

@@ -17,7 +17,8 @@ pub async fn place(
 pub async fn contacts(conn: &mut PgConnection, id: LeadId) -> Result<Vec<Contact>, sqlx::Error> {
     sqlx::query_as!(
         Contact,
-        "select id, kind, masked, shared from lead_contacts where lead_id = $1 order by kind desc, id limit $2",
+        "select id, kind, masked, shared, invalid_since from lead_contacts
+         where lead_id = $1 order by kind desc, id limit $2",
         id.uuid(),
         HISTORY_MAX,
     )

@@ -2,6 +2,7 @@
 
 pub mod arrival;
 pub mod detail;
+pub mod queue;
 pub mod status;
 
 use chrono::{DateTime, Utc};
@@ -17,7 +18,7 @@ pub async fn find_by_phone(
 ) -> Result<Option<LeadId>, sqlx::Error> {
     let id = sqlx::query_scalar!(
         "select lead_id from lead_contacts
-         where blind_index = any($1) and kind = 'phone' and not shared and not is_test
+         where blind_index = any($1) and kind = 'phone' and not shared and not is_test and invalid_since is null
          order by id limit 1",
         indexes as &[&[u8]],
     )
@@ -59,7 +60,9 @@ pub async fn find_by_reference(
 pub async fn list_statuses(conn: &mut PgConnection) -> Result<Vec<Status>, sqlx::Error> {
     sqlx::query_as!(
         Status,
-        "select code, label_tr, label_en, stage, terminal, load_weight from statuses order by position"
+        "select code, label_tr, label_en, stage, terminal, load_weight, needs_reason, takes_owner, cooling_off_days,
+             suppresses, spoils_phone, redistribute, redistribute_after_s, sla_policy
+         from statuses order by position"
     )
     .fetch_all(conn)
     .await

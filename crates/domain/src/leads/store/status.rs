@@ -16,12 +16,15 @@ pub struct Current {
     pub owner: Option<UserId>,
     pub pool: PoolId,
     pub is_test: bool,
+    /// It is with the administrators.
+    pub queued: bool,
 }
 
 // Locked so that version, status and owner stay as they are read until the change is written.
 pub async fn lock(conn: &mut PgConnection, id: LeadId) -> Result<Option<Current>, sqlx::Error> {
     let row = sqlx::query!(
-        "select version, status, status_since, owner_id, pool_id, is_test from leads where id = $1 for update",
+        r#"select version, status, status_since, owner_id, pool_id, is_test, queue = 'admin' as "queued!"
+           from leads where id = $1 for update"#,
         id.uuid(),
     )
     .fetch_optional(conn)
@@ -33,10 +36,12 @@ pub async fn lock(conn: &mut PgConnection, id: LeadId) -> Result<Option<Current>
         owner: row.owner_id.map(UserId::from_uuid),
         pool: PoolId::from_uuid(row.pool_id),
         is_test: row.is_test,
+        queued: row.queued,
     }))
 }
 
-/// Writes the status and answers the new version. A lead that was waiting keeps its place in the queue.
+/// Writes the status and answers the new version. A lead that was waiting keeps its place in the queue; one that was
+/// with the administrators is no longer.
 pub async fn change(
     conn: &mut PgConnection,
     id: LeadId,
@@ -46,7 +51,7 @@ pub async fn change(
 ) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         "update leads
-         set status = $2, status_since = $3, updated_at = $3, version = version + 1,
+         set status = $2, status_since = $3, updated_at = $3, version = version + 1, queue = 'pool',
              waiting_since = case when $4 then coalesce(waiting_since, $3) end
          where id = $1
          returning version",
@@ -79,6 +84,45 @@ pub async fn insert_history(
         step.reason,
         now,
         step.from.map(|(_, spent)| spent),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A row of `status_transitions`.
+pub struct TransitionRow {
+    pub from_status: String,
+    pub to_status: String,
+    pub permission: String,
+}
+
+/// What may follow these statuses, in the order of the catalogue.
+pub async fn list_transitions(
+    conn: &mut PgConnection,
+    from: &[&str],
+) -> Result<Vec<TransitionRow>, sqlx::Error> {
+    sqlx::query_as!(
+        TransitionRow,
+        "select transition.from_status, transition.to_status, transition.permission
+         from status_transitions transition join statuses status on status.code = transition.to_status
+         where transition.from_status = any($1) order by status.position",
+        from as &[&str],
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The number that was called is somebody else's: the first that was not known to be wrong.
+pub async fn spoil_phone(conn: &mut PgConnection, id: LeadId, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update lead_contacts set invalid_since = $2
+         where id = (
+             select id from lead_contacts
+             where lead_id = $1 and kind = 'phone' and invalid_since is null order by id limit 1
+         )",
+        id.uuid(),
+        now,
     )
     .execute(conn)
     .await?;
