@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use sira_domain::calls;
 use sira_domain::privacy::Cipher;
 use sira_domain::{Db, Uow};
 use sira_kernel::{Actor, Clock};
 use sira_providers::meta::MetaLeads;
+use sira_providers::telephony::Telephony;
 
 /// Cheap to clone; shared by HTTP and workers.
 #[derive(Clone)]
@@ -27,6 +29,8 @@ pub struct Context {
 pub struct Providers {
     /// Meta Lead Ads.
     pub meta: Arc<dyn MetaLeads>,
+    /// Masked calls.
+    pub telephony: Arc<dyn Telephony>,
 }
 
 /// Settings of jobs and workflows; composed into the configuration by `src/config.rs`.
@@ -38,6 +42,8 @@ pub struct Settings {
     pub assign_batch_max: u16,
     /// How long a lead may wait for an agent before it is reported.
     pub waiting_alarm_after: std::time::Duration,
+    /// How calls are made.
+    pub calls: calls::Rules,
 }
 
 impl Context {

@@ -1,8 +1,11 @@
 //! One file, one durable job.
 
+pub mod calls;
 pub mod context;
 pub mod distribution;
+mod failure;
 pub mod ingestion;
 pub mod queues;
+pub mod sla;
 
 pub use context::{Context, Providers, Settings};

@@ -8,6 +8,8 @@ pub const INTAKE: Queue = Queue { name: "intake", concurrency: 16 };
 pub const DISTRIBUTION: Queue = Queue { name: "distribution", concurrency: 8 };
 /// Steps of workflows: short transactions.
 pub const WORKFLOWS: Queue = Queue { name: "workflows", concurrency: 8 };
+/// Calls to telephony providers: somebody waits for each.
+pub const CALLS: Queue = Queue { name: "calls", concurrency: 16 };
 
 /// All of them.
-pub const ALL: [Queue; 3] = [INTAKE, DISTRIBUTION, WORKFLOWS];
+pub const ALL: [Queue; 4] = [INTAKE, DISTRIBUTION, WORKFLOWS, CALLS];

@@ -11,14 +11,14 @@ use sira_domain::campaigns::CampaignsError;
 use sira_domain::ingestion::{self, Pending};
 use sira_domain::leads::{self, LeadError, NewLead};
 use sira_domain::nouns::InboundId;
-use sira_domain::privacy::{PrivacyError, Subject};
+use sira_domain::privacy::Subject;
 use sira_domain::uow::Uow;
 use sira_engine::{Job, JobError, Lease, Outcome, Retry, Spec};
 use sira_kernel::Actor;
 use sira_providers::{FailureKind, ProviderError, meta::MetaLead};
 
 use super::meta_lead;
-use crate::{Context, queues};
+use crate::{Context, failure, queues};
 
 /// How long "not there" and "not permitted" are taken for "not yet": a lead that was just announced is often
 /// answered so (PROVIDERS 7.5).
@@ -104,17 +104,17 @@ impl FetchMetaLead {
             }
             Err(error) => (None, Err(error)),
         };
-        let failure = match landed {
-            Err(JobError::Fail(failure)) => failure,
-            Err(JobError::Retry(failure)) if is_last_attempt => failure,
+        let failed = match landed {
+            Err(JobError::Fail(failed)) => failed,
+            Err(JobError::Retry(failed)) if is_last_attempt => failed,
             landed => return landed,
         };
-        self.quarantine(cx, &failure.code, &failure.message, raw.as_deref()).await
+        self.quarantine(cx, &failed.code, &failed.message, raw.as_deref()).await
     }
 
     /// Meta's answer under the event's own key.
     async fn seal(&self, cx: &Context, fetched: &MetaLead) -> Result<Vec<u8>, JobError> {
-        let own = cx.cipher.key(Subject::Inbound(self.inbound)).await.map_err(privacy)?;
+        let own = cx.cipher.key(Subject::Inbound(self.inbound)).await.map_err(failure::privacy)?;
         Ok(own.seal(ingestion::FETCHED, self.inbound.uuid(), &fetched.raw))
     }
 
@@ -206,18 +206,10 @@ fn is_of_the_connection(kind: FailureKind) -> bool {
     matches!(kind, AuthExpired | ProviderDown | RateLimited | Timeout)
 }
 
-fn privacy(error: PrivacyError) -> JobError {
-    match error {
-        PrivacyError::Database(error) => error.into(),
-        PrivacyError::Provider(_) => JobError::retry("key_provider", "the key provider is not there"),
-        other => JobError::fail("key", other.to_string()),
-    }
-}
-
 fn lead_failure(error: LeadError) -> JobError {
     match error {
         LeadError::Database(error) | LeadError::Campaigns(CampaignsError::Database(error)) => error.into(),
-        LeadError::Privacy(error) => privacy(error),
+        LeadError::Privacy(error) => failure::privacy(error),
         // A default pool can be made while the job waits.
         LeadError::Campaigns(error @ CampaignsError::NoDefaultPool) => {
             JobError::retry(NO_DEFAULT_POOL, error.to_string())
@@ -274,7 +266,13 @@ mod tests {
             (FailureKind::BadAnswer, None, old, true, &Verdict::Quarantine),
         ];
         for (kind, retry_after, age, last, expected) in cases {
-            let error = ProviderError { kind, code: String::new(), message: String::new(), retry_after };
+            let error = ProviderError {
+                kind,
+                code: String::new(),
+                message: String::new(),
+                retry_after,
+                maybe_done: false,
+            };
             let pending = Pending {
                 id: InboundId::new(),
                 provider: "meta".to_owned(),
