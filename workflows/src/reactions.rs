@@ -5,36 +5,94 @@
 use serde_json::json;
 use sira_domain::Event;
 use sira_domain::nouns::{LeadId, PoolId};
-use sira_engine::{Effect, NewJob, NewWorkflow, Workflow};
-use sira_jobs::distribution::AssignLeads;
+use sira_engine::{Effect, Job, NewJob, NewWorkflow, Workflow};
+use sira_jobs::Context;
+use sira_jobs::calls::{PlaceCall, ReconcileCall};
+use sira_jobs::distribution::{AssignLeads, ExpireCoolingOff};
 use sira_jobs::ingestion::FetchMetaLead;
+use sira_jobs::sla::{RescheduleCalendar, RescheduleTimers};
 
 use crate::assignment_watch::{ASSIGNED, AssignmentWatch};
+use crate::call_session::{CallSession, ENDED};
+use crate::sla_timer::{CHANGED, SlaTimer};
+use crate::{AdminQueue, FollowUpReminder};
 
 /// What follows from an event, in the transaction of the event.
 pub fn reactions(event: &Event) -> Vec<Effect> {
     match event {
-        Event::InboundAccepted { provider: _, inbound } => inbound
-            .iter()
-            .map(|inbound| Effect::Job(NewJob::of(&FetchMetaLead { inbound: *inbound })))
-            .collect(),
+        Event::InboundAccepted { provider: _, inbound } => {
+            inbound.iter().map(|inbound| job(&FetchMetaLead { inbound: *inbound })).collect()
+        }
         Event::LeadCreated { lead, pool } => begins_to_wait(*lead, *pool),
-        Event::LeadReopened { lead, pool } => {
+        Event::LeadReopened { lead, pool } | Event::LeadRedistributed { lead, pool } => {
             // A watch of its first life may still be about to end, or be set to an hour of that life.
-            let (kind, key) = (AssignmentWatch::SPEC.name, lead.to_string());
-            let ended = Effect::Supersede { kind, key, reason: "reopened".to_owned() };
+            let ended = supersede::<AssignmentWatch>(lead.to_string(), "waits_again");
             std::iter::once(ended).chain(begins_to_wait(*lead, *pool)).collect()
         }
-        Event::LeadsAssigned { assignments, .. } => {
-            assignments.iter().map(|(lead, _)| assigned(*lead)).collect()
-        }
+        Event::LeadsAssigned { assignments, .. } => assignments
+            .iter()
+            .map(|(lead, _)| signal::<AssignmentWatch>(lead.to_string(), ASSIGNED))
+            .collect(),
         Event::LeadsLeftWaiting { pool, retry_at, .. } => {
             retry_at.iter().map(|at| Effect::Job(NewJob::of(&AssignLeads { pool: *pool }).at(*at))).collect()
         }
         Event::CapacityFreed { pools } => {
-            pools.iter().map(|pool| Effect::Job(NewJob::of(&AssignLeads { pool: *pool }))).collect()
+            pools.iter().map(|pool| job(&AssignLeads { pool: *pool })).collect()
         }
-        Event::InboundQuarantined { .. }
+        Event::LeadQueued { lead, release_at, .. } => {
+            release_at.iter().map(|at| start(&AdminQueue { lead: *lead, release_at: *at })).collect()
+        }
+        Event::LeadUnqueued { lead } => vec![supersede::<AdminQueue>(lead.to_string(), "left_the_queue")],
+        Event::CoolingOffOpened { cooling_off, until, .. } => {
+            let expire = ExpireCoolingOff { cooling_off: *cooling_off };
+            vec![Effect::Job(NewJob::of(&expire).at(*until))]
+        }
+        Event::CoolingOffEnded { waits_in, .. } => {
+            waits_in.iter().map(|pool| job(&AssignLeads { pool: *pool })).collect()
+        }
+        Event::SlaStarted { policy, timers, .. } => timers
+            .iter()
+            .map(|(lead, timer)| start(&SlaTimer { lead: *lead, policy: policy.clone(), timer: *timer }))
+            .collect(),
+        Event::SlaPaused { lead, policy, .. } => vec![times_changed(*lead, policy)],
+        Event::SlaRescheduled { policy, leads } => {
+            leads.iter().map(|lead| times_changed(*lead, policy)).collect()
+        }
+        Event::SlaEnded { lead, policy, reason, .. } => {
+            vec![supersede::<SlaTimer>(SlaTimer::key_of(*lead, policy), reason)]
+        }
+        Event::CalendarChanged { calendar } => vec![job(&RescheduleCalendar { calendar: *calendar })],
+        Event::SlaPolicyChanged { policy } => {
+            vec![job(&RescheduleTimers { policy: policy.clone(), after: None })]
+        }
+        Event::FollowUpPlanned { lead, follow_up, due_at, .. } => {
+            vec![start(&FollowUpReminder { lead: *lead, follow_up: *follow_up, due_at: *due_at })]
+        }
+        Event::FollowUpClosed { follow_up, state, .. } => {
+            vec![supersede::<FollowUpReminder>(follow_up.to_string(), state)]
+        }
+        Event::CallRequested { call, .. } => {
+            vec![job(&PlaceCall { call: *call }), start(&CallSession::new(*call))]
+        }
+        Event::CallSilent { call, ask_at } => {
+            vec![Effect::Job(NewJob::of(&ReconcileCall { call: *call }).at(*ask_at))]
+        }
+        Event::CallStatusChanged { call, to, .. } if to.is_final() => {
+            vec![signal::<CallSession>(call.to_string(), ENDED)]
+        }
+        Event::CallStatusChanged { .. }
+        | Event::CallRefused { .. }
+        | Event::CallOutcomeRecorded { .. }
+        | Event::FollowUpDue { .. }
+        | Event::NoteAdded { .. }
+        | Event::SlaReminded { .. }
+        | Event::SlaBreached { .. }
+        | Event::SlaEscalated { .. }
+        | Event::SlaResumed { .. }
+        | Event::LeadTaken { .. }
+        | Event::ContactCorrected { .. }
+        | Event::ChannelSuppressed { .. }
+        | Event::InboundQuarantined { .. }
         | Event::TestLeadKept { .. }
         | Event::LeadEnquired { .. }
         | Event::LeadWaitsTooLong { .. }
@@ -44,8 +102,10 @@ pub fn reactions(event: &Event) -> Vec<Effect> {
         | Event::LoadLimitsSet { .. }
         | Event::WorkingHoursSet { .. }
         | Event::AbsenceSet { .. }
+        | Event::CalendarCreated { .. }
         | Event::TeamCreated { .. }
         | Event::UserCreated { .. }
+        | Event::ExtensionSet { .. }
         | Event::SignedIn { .. }
         | Event::SignInRefused { .. } => Vec::new(),
     }
@@ -53,26 +113,40 @@ pub fn reactions(event: &Event) -> Vec<Effect> {
 
 /// A lead without an agent: find one now, and watch until there is one.
 fn begins_to_wait(lead: LeadId, pool: PoolId) -> Vec<Effect> {
-    vec![
-        Effect::Job(NewJob::of(&AssignLeads { pool })),
-        Effect::Start(NewWorkflow::of(&AssignmentWatch::new(lead))),
-    ]
+    vec![job(&AssignLeads { pool }), start(&AssignmentWatch::new(lead))]
 }
 
-/// Ends the watch over a lead.
-fn assigned(lead: LeadId) -> Effect {
-    Effect::Signal {
-        kind: AssignmentWatch::SPEC.name,
-        key: lead.to_string(),
-        name: ASSIGNED,
-        payload: json!({}),
-    }
+/// The times of a promise are other ones: its timer looks again.
+fn times_changed(lead: LeadId, policy: &str) -> Effect {
+    signal::<SlaTimer>(SlaTimer::key_of(lead, policy), CHANGED)
+}
+
+fn job<J: Job<Context>>(job: &J) -> Effect {
+    Effect::Job(NewJob::of(job))
+}
+
+fn start<W: Workflow<Context>>(workflow: &W) -> Effect {
+    Effect::Start(NewWorkflow::of(workflow))
+}
+
+fn signal<W: Workflow<Context>>(key: String, name: &'static str) -> Effect {
+    Effect::Signal { kind: W::SPEC.name, key, name, payload: json!({}) }
+}
+
+fn supersede<W: Workflow<Context>>(key: String, reason: &str) -> Effect {
+    Effect::Supersede { kind: W::SPEC.name, key, reason: reason.to_owned() }
 }
 
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use sira_domain::nouns::{InboundId, RoutingBatchId, TeamId, UserId};
+    use sira_domain::calls::CallStatus;
+    use sira_domain::consents::Channel;
+    use sira_domain::nouns::{
+        CalendarId, CallId, CoolingOffId, FollowUpId, InboundId, NoteId, RoutingBatchId, SlaTimerId, TeamId,
+        UserId,
+    };
+    use sira_domain::sla::Target;
 
     use super::*;
 
@@ -91,9 +165,21 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one table: a row for each event")]
     fn each_event_causes_what_the_table_says() {
         let (lead, pool, user) = (LeadId::new(), PoolId::new(), UserId::new());
         let later = DateTime::from_timestamp(1_800_000_000, 0).expect("a valid time");
+        let (call, follow_up) = (CallId::new(), FollowUpId::new());
+        let policy = || "first_response".to_owned();
+        let call_became = |to| Event::CallStatusChanged {
+            call,
+            lead,
+            user,
+            from: CallStatus::Initiated,
+            to,
+            failure: None,
+            talk_s: None,
+        };
         let waits = vec!["job distribution.assign_leads", "start distribution.assignment_watch"];
         let table: Vec<(Event, Vec<&str>)> = vec![
             (
@@ -126,13 +212,89 @@ mod tests {
             (Event::LeadEnquired { lead }, vec![]),
             (Event::LeadWaitsTooLong { lead, since: later }, vec![]),
             (Event::LeadStatusChanged { lead, from: "new".into(), to: "lost".into() }, vec![]),
+            (
+                Event::LeadRedistributed { lead, pool },
+                vec![
+                    "supersede distribution.assignment_watch",
+                    "job distribution.assign_leads",
+                    "start distribution.assignment_watch",
+                ],
+            ),
+            (Event::LeadTaken { lead, user, reason: "blocked".into() }, vec![]),
+            (
+                Event::LeadQueued { lead, reason: "blocked".into(), release_at: Some(later) },
+                vec!["start distribution.admin_queue"],
+            ),
+            (Event::LeadQueued { lead, reason: "wrong_number".into(), release_at: None }, vec![]),
+            (Event::LeadUnqueued { lead }, vec!["supersede distribution.admin_queue"]),
+            (Event::ContactCorrected { lead }, vec![]),
+            (Event::ChannelSuppressed { lead, channel: Channel::Call, reason: "blocked".into() }, vec![]),
+            (
+                Event::CoolingOffOpened {
+                    cooling_off: CoolingOffId::new(),
+                    lead,
+                    user,
+                    reason: "blocked".into(),
+                    until: later,
+                },
+                vec!["job distribution.expire_cooling_off later"],
+            ),
+            (
+                Event::CoolingOffEnded { lead, user, waits_in: Some(pool) },
+                vec!["job distribution.assign_leads"],
+            ),
+            (Event::CoolingOffEnded { lead, user, waits_in: None }, vec![]),
+            (
+                Event::SlaStarted {
+                    policy: policy(),
+                    timers: vec![(lead, SlaTimerId::new()), (LeadId::new(), SlaTimerId::new())],
+                    due_at: later,
+                },
+                vec!["start sla.timer", "start sla.timer"],
+            ),
+            (Event::SlaReminded { lead, policy: policy(), users: vec![user], due_at: later }, vec![]),
+            (Event::SlaBreached { lead, policy: policy(), users: vec![user], due_at: later }, vec![]),
+            (Event::SlaEscalated { lead, policy: policy(), to: Target::Manager, users: vec![user] }, vec![]),
+            (Event::SlaPaused { lead, policy: policy(), until: later }, vec!["signal sla.timer changed"]),
+            (Event::SlaResumed { lead, policy: policy(), due_at: later }, vec![]),
+            (
+                Event::SlaEnded { lead, policy: policy(), satisfied: true, breached: false, reason: "call" },
+                vec!["supersede sla.timer"],
+            ),
+            (
+                Event::SlaRescheduled { policy: policy(), leads: vec![lead, LeadId::new()] },
+                vec!["signal sla.timer changed", "signal sla.timer changed"],
+            ),
+            (Event::SlaPolicyChanged { policy: policy() }, vec!["job sla.reschedule_timers"]),
+            (Event::NoteAdded { lead, note: NoteId::new() }, vec![]),
+            (
+                Event::FollowUpPlanned { lead, follow_up, user, due_at: later },
+                vec!["start leads.follow_up_reminder"],
+            ),
+            (Event::FollowUpDue { lead, follow_up, user }, vec![]),
+            (
+                Event::FollowUpClosed { lead, follow_up, state: "done" },
+                vec!["supersede leads.follow_up_reminder"],
+            ),
+            (
+                Event::CallRequested { call, lead, user },
+                vec!["job calls.place_call", "start calls.call_session"],
+            ),
+            (Event::CallRefused { lead, user, reason: "opted_out" }, vec![]),
+            (call_became(CallStatus::Ringing), vec![]),
+            (call_became(CallStatus::NoAnswer), vec!["signal calls.call_session ended"]),
+            (Event::CallSilent { call, ask_at: later }, vec!["job calls.reconcile_call later"]),
+            (Event::CallOutcomeRecorded { call, lead, disposition: "reached".into() }, vec![]),
             (Event::PoolCreated { pool }, vec![]),
             (Event::PoolMemberSet { pool, user, weight: 50 }, vec![]),
             (Event::LoadLimitsSet { user, capacity: 50, day_capacity: 100 }, vec![]),
             (Event::WorkingHoursSet { user, blocks: 5 }, vec![]),
             (Event::AbsenceSet { user, starts_at: later, ends_at: later }, vec![]),
+            (Event::CalendarCreated { calendar: CalendarId::new() }, vec![]),
+            (Event::CalendarChanged { calendar: CalendarId::new() }, vec!["job sla.reschedule_calendar"]),
             (Event::TeamCreated { team: TeamId::new() }, vec![]),
             (Event::UserCreated { user, role: "agent" }, vec![]),
+            (Event::ExtensionSet { user, set: true }, vec![]),
             (Event::SignedIn { user }, vec![]),
             (Event::SignInRefused { user: None }, vec![]),
         ];
