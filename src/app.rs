@@ -5,20 +5,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use chrono::TimeDelta;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::ExposeSecret;
 use sira_domain::privacy::Cipher;
-use sira_domain::{Db, distribution};
+use sira_domain::{Db, calls, distribution};
 use sira_engine::{Drained, Engine, EngineError, Queue, Running};
 use sira_jobs::{Context, Providers, Settings};
 use sira_kernel::{Actor, Clock};
 use sira_providers::meta::{GraphApi, GraphSettings, MetaLead, MetaLeads};
+use sira_providers::telephony::{self, SandboxTelephony, Telephony, TelephonySettings};
 use sira_providers::{FailureKind, ProviderError};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Config;
+use crate::live::{self, Live};
 use crate::{database, http};
 
 /// What serving and working share. Cheap to clone.
@@ -45,11 +48,12 @@ impl Parts {
             Arc::new(move |applied: &_| engine.wake(applied))
         };
         let db = Db::new(pool, clock.clone(), sira_workflows::reactions, waker);
-        let providers = Providers { meta: meta(config)? };
+        let providers = Providers { meta: meta(config)?, telephony: telephony(config)? };
         let settings = Settings {
             phone_region: config.intake.phone_region.clone(),
             assign_batch_max: config.distribution.assign_batch_max,
             waiting_alarm_after: Duration::from_secs(config.distribution.waiting_alarm_after_s),
+            calls: call_rules(config, providers.telephony.name()),
         };
         let cx = Context { db, clock, cipher, providers, settings };
         Ok(Self { cx, engine, config: Arc::new(config.clone()) })
@@ -73,10 +77,11 @@ impl Parts {
         self.engine.start(sira_workflows::registry(), queues, self.cx.clone(), settings).await
     }
 
-    /// The state of the HTTP layer.
-    pub fn http(&self, metrics: PrometheusHandle) -> anyhow::Result<http::App> {
+    /// The state of the HTTP layer, with the hub of live updates, which runs until `stop`.
+    pub fn http(&self, metrics: PrometheusHandle, stop: &CancellationToken) -> anyhow::Result<http::App> {
         let secrets = http::Secrets::load_or_create(&self.config.data.dir.join("secrets").join("token_key"))?;
-        http::App::new(self.cx.clone(), secrets, metrics, http_settings(&self.config))
+        let live = Live::start(self.cx.db.clone(), &live::Settings::default(), stop.clone());
+        http::App::new(self.cx.clone(), secrets, live, metrics, http_settings(&self.config))
     }
 }
 
@@ -189,6 +194,74 @@ impl MetaLeads for NotConfigured {
     }
 }
 
+/// The telephony provider; or, without one, a client that says so.
+fn telephony(config: &Config) -> anyhow::Result<Arc<dyn Telephony>> {
+    let settings = &config.telephony;
+    if settings.base_url.is_empty() {
+        tracing::warn!("telephony.base_url is not set: no calls can be placed");
+        return Ok(Arc::new(NoTelephony));
+    }
+    Ok(Arc::new(SandboxTelephony::new(&TelephonySettings {
+        base_url: settings.base_url.clone(),
+        api_key: settings.api_key.clone(),
+        caller_id: settings.caller_id.clone(),
+        timeout: Duration::from_millis(settings.timeout_ms),
+    })?))
+}
+
+/// Telephony without a provider.
+struct NoTelephony;
+
+impl NoTelephony {
+    fn refuse<T: Send + 'static>(operation: &'static str) -> telephony::Answer<T> {
+        let message = "telephony.base_url is not set";
+        telephony::Answer {
+            result: Err(ProviderError::never_sent(FailureKind::AuthExpired, message)),
+            exchange: telephony::Exchange {
+                operation,
+                http_status: None,
+                latency: Duration::ZERO,
+                request: Vec::new(),
+                response: Vec::new(),
+                request_redacted: serde_json::Value::Null,
+                response_redacted: serde_json::Value::Null,
+            },
+        }
+    }
+}
+
+impl Telephony for NoTelephony {
+    fn name(&self) -> &'static str {
+        "none"
+    }
+
+    fn place_call<'a>(
+        &'a self,
+        _request: &'a telephony::CallRequest<'a>,
+    ) -> Pin<Box<dyn Future<Output = telephony::Answer<telephony::PlacedCall>> + Send + 'a>> {
+        Box::pin(std::future::ready(Self::refuse("place_call")))
+    }
+
+    fn find_call<'a>(
+        &'a self,
+        _reference: &'a str,
+    ) -> Pin<Box<dyn Future<Output = telephony::Answer<Option<telephony::CallSnapshot>>> + Send + 'a>> {
+        Box::pin(std::future::ready(Self::refuse("find_call")))
+    }
+}
+
+fn call_rules(config: &Config, provider: &'static str) -> calls::Rules {
+    let settings = &config.telephony;
+    calls::Rules {
+        provider,
+        ring_timeout: TimeDelta::seconds(i64::from(settings.ring_timeout_s)),
+        limits: calls::Limits {
+            user_per_minute: i64::from(settings.calls_per_user_per_minute),
+            lead_per_hour: i64::from(settings.calls_per_lead_per_hour),
+        },
+    }
+}
+
 fn graph_settings(config: &Config) -> GraphSettings {
     GraphSettings {
         base_url: config.meta.base_url.clone(),
@@ -227,6 +300,7 @@ fn http_settings(config: &Config) -> http::Settings {
             app_secrets: vec![config.meta.app_secret.clone()],
             verify_token: config.meta.verify_token.clone(),
         },
+        telephony_secrets: vec![config.telephony.signing_secret.clone()],
         ..http::Settings::default()
     }
 }

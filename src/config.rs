@@ -25,7 +25,14 @@ const FILE_DEFAULT: &str = "config.toml";
 /// A variable that ends in this names a file that holds the value.
 const FILE_SUFFIX: &str = "_FILE";
 /// Never printed.
-const SECRETS: [&str; 4] = ["database.url", "meta.app_secret", "meta.verify_token", "meta.access_token"];
+const SECRETS: [&str; 6] = [
+    "database.url",
+    "meta.app_secret",
+    "meta.verify_token",
+    "meta.access_token",
+    "telephony.api_key",
+    "telephony.signing_secret",
+];
 
 /// Every setting, valid.
 #[derive(Debug, Clone, Deserialize)]
@@ -43,6 +50,8 @@ pub struct Config {
     pub engine: Engine,
     /// Meta Lead Ads.
     pub meta: Meta,
+    /// Masked calls.
+    pub telephony: Telephony,
     /// The providers' stand-in.
     pub sandbox: Sandbox,
     /// Leads coming in.
@@ -127,6 +136,28 @@ pub struct Meta {
     pub access_token: SecretString,
     /// Milliseconds of one call.
     pub timeout_ms: u64,
+}
+
+/// Masked calls.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telephony {
+    /// Empty: no calls are placed.
+    pub base_url: String,
+    /// Opens the provider's API.
+    pub api_key: SecretString,
+    /// Signs webhooks.
+    pub signing_secret: SecretString,
+    /// The number that both sides see.
+    pub caller_id: String,
+    /// Milliseconds of one request.
+    pub timeout_ms: u64,
+    /// Seconds that the other side is rung.
+    pub ring_timeout_s: u32,
+    /// Calls of one user in a minute.
+    pub calls_per_user_per_minute: u32,
+    /// Calls to one lead in an hour.
+    pub calls_per_lead_per_hour: u32,
 }
 
 /// The providers' stand-in.
@@ -329,6 +360,7 @@ impl Config {
         require(engine.drain_ms <= 600_000, "engine.drain_ms: at most 600000");
         require((1..=1000).contains(&engine.claim_batch_max), "engine.claim_batch_max: 1 to 1000");
         self.check_meta(&mut require);
+        self.check_telephony(&mut require);
         let region = self.intake.phone_region.as_bytes();
         require(
             region.len() == 2 && region.iter().all(u8::is_ascii_uppercase),
@@ -346,6 +378,26 @@ impl Config {
         require(
             tracing_subscriber::EnvFilter::try_new(&self.log.filter).is_ok(),
             "log.filter: not a list of directives, such as info,sira_engine=debug",
+        );
+    }
+
+    fn check_telephony(&self, require: &mut impl FnMut(bool, &str)) {
+        let telephony = &self.telephony;
+        let configured = !telephony.base_url.is_empty();
+        let secrets = [&telephony.api_key, &telephony.signing_secret];
+        require(
+            !configured || secrets.iter().all(|secret| !secret.expose_secret().is_empty()),
+            "telephony: api_key and signing_secret must be set beside base_url",
+        );
+        require((100..=120_000).contains(&telephony.timeout_ms), "telephony.timeout_ms: 100 to 120000");
+        require((5..=120).contains(&telephony.ring_timeout_s), "telephony.ring_timeout_s: 5 to 120");
+        require(
+            (1..=10_000).contains(&telephony.calls_per_user_per_minute),
+            "telephony.calls_per_user_per_minute: 1 to 10000",
+        );
+        require(
+            (1..=1_000).contains(&telephony.calls_per_lead_per_hour),
+            "telephony.calls_per_lead_per_hour: 1 to 1000",
         );
     }
 

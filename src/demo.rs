@@ -28,6 +28,9 @@ const PEOPLE: [(&str, &str, Role, i32); 5] = [
 /// Open leads that a demo agent carries, and leads it takes a day.
 const CAPACITY: i32 = 5_000;
 
+/// The line of every demo agent at the sandbox: nobody's phone rings.
+const EXTENSION: &str = "101";
+
 /// Where the generated passwords lie.
 pub fn passwords_file(data: &Path) -> PathBuf {
     data.join("secrets").join("demo_passwords")
@@ -54,6 +57,7 @@ pub async fn seed(db: &Db, passwords: &Passwords, data: &Path) -> anyhow::Result
     for ((username, display_name, role, weight), password) in PEOPLE.into_iter().zip(hashed) {
         let user = create(&mut uow, (username, display_name, role), team, password).await?;
         if role == Role::Agent {
+            identity::set_extension(&mut uow, user, Some(EXTENSION)).await?;
             distribution::set_load_limits(&mut uow, user, CAPACITY, CAPACITY).await?;
             distribution::set_member(&mut uow, pool, user, weight).await?;
         }

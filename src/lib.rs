@@ -8,6 +8,7 @@ pub mod config;
 pub mod database;
 pub mod demo;
 pub mod http;
+pub mod live;
 pub mod logging;
 mod sandbox;
 mod secrets;

@@ -2,16 +2,21 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
 use sira_kernel::Clock;
-use sira_sandbox::{Sandbox, Settings};
+use sira_sandbox::{CALL_PACE, Sandbox, Settings};
 
 use crate::config::Config;
 
 /// Random bytes of each generated secret.
 const SECRET_BYTES: usize = 24;
 
-/// Starts the sandbox with secrets of its own, and points this process' Meta client and webhook at it.
+/// The line that masked calls show: a range that Turkey has not assigned.
+const CALLER_ID: &str = "+908500000000";
+
+/// Starts the sandbox with secrets of its own, and points this process' clients and webhooks at it.
 pub async fn start(config: &mut Config) -> anyhow::Result<Sandbox> {
     let settings = Settings {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -20,16 +25,29 @@ pub async fn start(config: &mut Config) -> anyhow::Result<Sandbox> {
         verify_token: secret(),
         // A new one each time: on data of an earlier run the same leads would be redeliveries.
         seed: rand::random(),
+        telephony_key: secret(),
+        telephony_signing_secret: signing_secret(),
+        call_pace: CALL_PACE,
     };
     config.meta.access_token = settings.access_token.clone();
     config.meta.app_secret = settings.app_secret.clone();
     config.meta.verify_token = settings.verify_token.clone();
+    config.telephony.api_key = settings.telephony_key.clone();
+    config.telephony.signing_secret = settings.telephony_signing_secret.clone();
+    CALLER_ID.clone_into(&mut config.telephony.caller_id);
     let sandbox = Sandbox::start(settings, Clock::system()).await?;
     sandbox.base_url().clone_into(&mut config.meta.base_url);
+    sandbox.base_url().clone_into(&mut config.telephony.base_url);
     Ok(sandbox)
 }
 
 fn secret() -> SecretString {
     let bytes: [u8; SECRET_BYTES] = rand::random();
     SecretString::from(hex::encode(bytes))
+}
+
+/// In the form of Standard Webhooks.
+fn signing_secret() -> SecretString {
+    let bytes: [u8; SECRET_BYTES] = rand::random();
+    SecretString::from(format!("whsec_{}", STANDARD.encode(bytes)))
 }

@@ -1,9 +1,10 @@
 //! `sira up --check`: one real lead through everything, over real HTTP, on a data directory of its own; a table of
 //! what happened and how long each step took.
 //!
-//! The sandbox announces a lead by a signed webhook; the product stores it, fetches it, makes it a lead, routes it;
-//! an agent signs in and sees it, masked, with the reason. Then what must change nothing is tried: the same webhook
-//! again, and one with a wrong signature.
+//! The sandbox announces a lead by a signed webhook; the product stores it, fetches it, makes it a lead, routes it; an
+//! agent signs in and sees it, masked, with the reason, and is reminded that the first call is due. The agent calls
+//! without ever seeing the number, says what came of it, and all of it stands on the lead's timeline. Then what must
+//! change nothing is tried: the same webhook again, and one with a wrong signature.
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use sira_domain::calendars;
+use sira_domain::sla::{self, Policy};
+use sira_kernel::Actor;
 use sira_sandbox::LeadWish;
 
 use super::up::{Progress, Up};
@@ -80,7 +84,11 @@ async fn drive(up: &Up, config: &Config, report: &mut Report) -> anyhow::Result<
     let admin = api.sign_in("admin", &demo::password_of(&config.data.dir, "admin")?).await?;
     report.line("sign-in", "admin, argon2id and a short-lived EdDSA token", begun.elapsed());
 
-    let announced = [sandbox.new_lead(LeadWish::default())];
+    let begun = Instant::now();
+    promise_soon(up).await?;
+    report.line("promise", "first response due in a minute, reminder after a second", begun.elapsed());
+
+    let announced = [sandbox.new_lead(lead_to_call())];
     let begun = Instant::now();
     let status = sandbox.deliver(&announced).await?;
     ensure!(status == 200, "the webhook was answered {status}");
@@ -102,6 +110,13 @@ async fn drive(up: &Up, config: &Config, report: &mut Report) -> anyhow::Result<
     report.line("agent", format!("{username} signs in and sees it, masked"), begun.elapsed());
 
     let begun = Instant::now();
+    let reminder = wait_for("the reminder", || notification(&api, &agent, "sla.reminder")).await?;
+    ensure!(reminder["leadId"] == lead["id"], "the reminder is about another lead");
+    report.line("reminder", "the agent is told before it is too late, once", begun.elapsed());
+
+    drive_call(&api, &agent, id, report).await?;
+
+    let begun = Instant::now();
     ensure!(sandbox.deliver(&announced).await? == 200, "redelivery was not accepted");
     let after = api.get("/leads", &admin).await?;
     let count = after["data"].as_array().map_or(0, Vec::len);
@@ -114,9 +129,90 @@ async fn drive(up: &Up, config: &Config, report: &mut Report) -> anyhow::Result<
     report.line("forgery", "a wrong signature: 401", begun.elapsed());
 
     let begun = Instant::now();
-    wait_for("the watch to end", || watch_ended(&api, &admin)).await?;
-    report.line("workflow", "the watch over the lead has ended; no job is left", begun.elapsed());
+    wait_for("everything to end", || watch_ended(&api, &admin)).await?;
+    report.line("workflow", "what waited for the call has ended; no job is left", begun.elapsed());
     Ok(())
+}
+
+/// A person whose phone is answered: the last digits of a number decide what the sandbox plays.
+fn lead_to_call() -> LeadWish {
+    LeadWish { phone: Some("+90 555 000 12 17".to_owned()), ..LeadWish::default() }
+}
+
+/// Makes the first response due within a minute, around the clock, so that a check at night sees its reminder.
+async fn promise_soon(up: &Up) -> anyhow::Result<()> {
+    let mut uow = up.parts.cx.begin(Actor::System).await?;
+    let calendar =
+        calendars::create_calendar(&mut uow, "Around the clock", "UTC", Vec::new(), Vec::new()).await?;
+    let policies = sla::list_policies(uow.conn()).await?;
+    let shipped = policies.into_iter().find(|policy| policy.code == "first_response");
+    let shipped = shipped.context("the policy of the first response is shipped")?;
+    let soon = Policy { calendar, due_s: 60, remind_at_s: vec![1], ..shipped };
+    sla::set_policy(&mut uow, &soon).await?;
+    uow.commit().await?;
+    Ok(())
+}
+
+/// The agent calls, says what came of it, and looks at the timeline.
+async fn drive_call(api: &Api, agent: &str, lead: &str, report: &mut Report) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let call = api.post(&format!("/leads/{lead}/call"), agent, "check-call", &json!({})).await?;
+    let id = call["callId"].as_str().context("a call has an id")?.to_owned();
+    let placed = call["status"].as_str().context("a call has a status")?.to_owned();
+    report.line(
+        "call",
+        format!("{placed}; both lines are rung, and neither sees the other"),
+        begun.elapsed(),
+    );
+    let ended = wait_for("the end of the call", || ended_call(api, agent, &id)).await?;
+    ensure!(ended["status"] == "completed", "the call ended as {}", ended["status"]);
+    let told = format!("completed by signed webhooks, {} s of talk", ended["durationSeconds"]);
+    report.line("webhooks", told, begun.elapsed());
+
+    let begun = Instant::now();
+    let outcome = json!({
+        "disposition": "reached", "note": "Wants an offer by tomorrow.", "nextStatus": "interested",
+    });
+    let done = api.post(&format!("/calls/{id}/outcome"), agent, "check-outcome", &outcome).await?;
+    ensure!(done["status"] == "interested", "the outcome left the lead at {}", done["status"]);
+    report.line("outcome", "disposition, note and next status in one transaction", begun.elapsed());
+
+    let begun = Instant::now();
+    let timeline = wait_for("the promise of the new status", || promised(api, agent, lead)).await?;
+    let codes: Vec<&str> = timeline["data"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|entry| entry["code"].as_str())
+        .collect();
+    for wanted in
+        ["lead.created", "lead.assigned", "sla.reminded", "call.requested", "sla.satisfied", "note.added"]
+    {
+        ensure!(codes.contains(&wanted), "the timeline lacks {wanted}: {codes:?}");
+    }
+    let ahead = timeline["upcoming"].as_array().map_or(0, Vec::len);
+    let told = format!("{} entries of what happened, {ahead} of what will", codes.len());
+    report.line("timeline", told, begun.elapsed());
+    Ok(())
+}
+
+async fn notification(api: &Api, token: &str, code: &str) -> anyhow::Result<Option<Value>> {
+    let page = api.get("/me/notifications", token).await?;
+    let rows = page["data"].as_array().map(Vec::as_slice).unwrap_or_default();
+    Ok(rows.iter().find(|row| row["code"] == code).cloned())
+}
+
+async fn ended_call(api: &Api, token: &str, id: &str) -> anyhow::Result<Option<Value>> {
+    let call = api.get(&format!("/calls/{id}"), token).await?;
+    Ok(Some(call).filter(|call| !call["endedAt"].is_null()))
+}
+
+/// The lead's timeline, once it says what will happen.
+async fn promised(api: &Api, token: &str, lead: &str) -> anyhow::Result<Option<Value>> {
+    let timeline = api.get(&format!("/leads/{lead}/timeline?limit=200"), token).await?;
+    let ahead = timeline["upcoming"].as_array().is_some_and(|ahead| !ahead.is_empty());
+    Ok(Some(timeline).filter(|_| ahead))
 }
 
 /// Looks until there is something, or gives up with what was waited for.
@@ -149,7 +245,9 @@ async fn watch_ended(api: &Api, token: &str) -> anyhow::Result<Option<()>> {
         let rows = page["data"].as_array().map(Vec::as_slice).unwrap_or_default();
         !rows.is_empty() && rows.iter().all(|row| row[key].as_str().is_some_and(|is| ended.contains(&is)))
     };
-    let ended = all_ended(&jobs, "state", &["done", "merged"]) && all_ended(&workflows, "status", &["done"]);
+    // A promise of the new status sleeps until it is due.
+    let quiet = ["done", "superseded", "waiting"];
+    let ended = all_ended(&jobs, "state", &["done", "merged"]) && all_ended(&workflows, "status", &quiet);
     Ok(ended.then_some(()))
 }
 
@@ -209,6 +307,15 @@ impl Api {
         let request = http::Request::get(format!("{}{path}", self.base))
             .header("authorization", format!("Bearer {token}"))
             .body(Full::default())?;
+        self.send(request).await
+    }
+
+    async fn post(&self, path: &str, token: &str, key: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = http::Request::post(format!("{}{path}", self.base))
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .header("idempotency-key", key)
+            .body(Full::from(body.to_string()))?;
         self.send(request).await
     }
 

@@ -106,8 +106,8 @@ impl Up {
         let listener = listen(config.http.listen).await?;
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
-        let state = parts.http(metrics.clone())?;
-        let settings = state.settings.clone();
+        let state = parts.http(metrics.clone(), &stop)?;
+        let (settings, live) = (state.settings.clone(), state.live.clone());
         let router = http::router(state)?;
         let serving = {
             let stop = stop.clone();
@@ -116,12 +116,14 @@ impl Up {
                     () = http::serve(listener, router, &settings, stop) => {}
                     () = keep_metrics(metrics) => {}
                 }
+                live.ended().await;
             }
         };
         #[expect(clippy::disallowed_methods, reason = "owned: `finish` stops it by the token and awaits it")]
         let server = tokio::spawn(serving);
         if let Some(sandbox) = &sandbox {
             sandbox.aim(format!("http://{address}/webhooks/meta"));
+            sandbox.aim_calls(format!("http://{address}/webhooks/telephony"));
         }
         progress.done("API and workers up");
         Ok(Self { parts, address, sandbox, seeded, config, database, workers, stop, server })
@@ -196,9 +198,9 @@ pub async fn serve(config: &Config) -> anyhow::Result<Exit> {
     let listener = listen(config.http.listen).await?;
     say(&format!("serving on http://{}", listener.local_addr()?));
     let metrics = record_metrics()?;
-    let state = parts.http(metrics.clone())?;
-    let settings = state.settings.clone();
     let stop = CancellationToken::new();
+    let state = parts.http(metrics.clone(), &stop)?;
+    let (settings, live) = (state.settings.clone(), state.live.clone());
     let serving = http::serve(listener, http::router(state)?, &settings, stop.clone());
     let stopping = async {
         let stopped = until_stopped().await;
@@ -210,6 +212,7 @@ pub async fn serve(config: &Config) -> anyhow::Result<Exit> {
             () = serving => {}
             () = keep_metrics(metrics) => {}
         }
+        live.ended().await;
     };
     let ((), stopped) = tokio::join!(serving, stopping);
     database.close().await;
@@ -287,7 +290,7 @@ fn greet(up: &Up, rate: u32) {
     if up.sandbox.is_some() {
         let file = demo::passwords_file(&up.config.data.dir);
         lines.push(format!(
-            "The sandbox plays Meta and sends {rate} leads a minute; they are routed as they come."
+            "The sandbox plays Meta, which sends {rate} leads a minute, and a telephone provider: nobody's phone rings."
         ));
         if let (true, Ok(password)) = (up.seeded, demo::password_of(&up.config.data.dir, "admin")) {
             lines.push(format!("Sign in as:  admin / {password}   (shown once)"));

@@ -35,6 +35,9 @@ pub struct CreateArgs {
     /// The share of the default pool's leads that an agent takes, as a weight; 0 joins no pool
     #[arg(long, default_value_t = 1)]
     pub pool_weight: i32,
+    /// The line that the user places calls by, at the telephony provider: 1 to 10 digits
+    #[arg(long)]
+    pub extension: Option<String>,
     /// Read the password from the first line of stdin; without this one is generated and shown once
     #[arg(long)]
     pub password_stdin: bool,
@@ -76,6 +79,9 @@ pub async fn create(
     let display_name = args.display_name.unwrap_or_else(|| args.username.clone());
     let new = NewUser { username: args.username, display_name, role: args.role, team, password: hashed };
     let user = identity::create_user(&mut uow, new).await?;
+    if let Some(extension) = &args.extension {
+        identity::set_extension(&mut uow, user.id, Some(extension)).await?;
+    }
     if user.role == Role::Agent && args.pool_weight != 0 {
         let pool = distribution::ensure_default_pool(&mut uow).await?;
         distribution::set_member(&mut uow, pool, user.id, args.pool_weight).await?;

@@ -1,6 +1,8 @@
 //! Every problem that the API answers with: its stable code, its status, and what people read, in Turkish and
 //! English. The pages behind a problem's `type` are made of the same rows.
 
+use super::message::Severity;
+
 /// A text in the languages that the product speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Text {
@@ -126,6 +128,64 @@ catalogue! {
         { "Aynı istek sürüyor", "The same request is in flight" }
         { "Bu Idempotency-Key ile bir istek şu anda işleniyor. Birazdan yeniden deneyin.",
           "A request with this Idempotency-Key is being handled. Try again in a moment." }
+    NotLeadOwner "not_lead_owner" 403 false
+        { "Kayıt sizin değil", "Not your lead" }
+        { "Bu kaydı yalnızca sahibi ya da ekibinin yöneticisi arayabilir.",
+          "Only the lead's owner, or a manager of the team, may call it." }
+    TransitionNotAllowed "transition_not_allowed" 409 false
+        { "Bu durum değişikliğine izin yok", "This status does not follow" }
+        { "Kaydın durumundan buraya geçilemez ya da rolünüz yetmiyor. allowed alanına bakın.",
+          "It does not follow the lead's status, or not for your role. See allowed." }
+    NotInQueue "not_in_queue" 409 false
+        { "Kayıt yönetici kuyruğunda değil", "The lead is not with the administrators" }
+        { "Yalnızca yönetici kuyruğundaki kayıtlar yeniden dağıtılabilir.",
+          "Only leads of the administrators' queue can be given out again." }
+    LeadUncontactable "lead_uncontactable" 409 false
+        { "Numara düzeltilmeden dağıtılamaz", "The number must be corrected first" }
+        { "Kaydın numarası yanlış olarak işaretli. Önce doğru numarayı girin.",
+          "The lead's number is marked as wrong. Enter the right one first." }
+    PhoneTaken "phone_taken" 409 false
+        { "Numara başka bir kayda ait", "The number belongs to another lead" }
+        { "Bu numarayla başka bir kayıt var. O kayıtla çalışın.",
+          "Another lead has this number. Work with that one." }
+    OptedOut "opted_out" 409 false
+        { "Kişi aranmak istemiyor", "The person opted out" }
+        { "Kişi bu kanaldan iletişimi durdurdu. Bu kanaldan aramayın.",
+          "The person said stop on this channel. Do not use it." }
+    ConsentMissing "consent_missing" 409 false
+        { "İzin yok", "No consent" }
+        { "Ticari arama için kişinin onayı gerekir ve kayıtta yok.",
+          "A commercial call needs the person's consent, and there is none on record." }
+    CoolingOff "cooling_off" 409 false
+        { "Bekleme süresi dolmadı", "Cooling-off" }
+        { "Bu kaydı bir süre siz arayamazsınız. Kayıt başka bir temsilciye verilecek.",
+          "You do not get this lead for a while. It goes to another agent." }
+    LeadClosed "lead_closed" 409 false
+        { "Kayıt kapalı", "The lead is closed" }
+        { "Kapalı kayıt aranmaz. Gerekirse yöneticiniz yeniden açabilir.",
+          "A closed lead is not called. Your manager can open it again if need be." }
+    TestLead "test_lead" 409 false
+        { "Deneme kaydı", "A test lead" }
+        { "Deneme kayıtları dağıtılmaz ve aranmaz.", "Test leads are neither given out nor called." }
+    NoNumber "no_number" 409 false
+        { "Aranacak numara yok", "No number to call" }
+        { "Kayıtta geçerli bir telefon numarası yok ya da yanlış olarak işaretli.",
+          "The lead has no phone number, or it is marked as wrong." }
+    NoLine "no_line" 409 false
+        { "Hattınız tanımlı değil", "You have no line" }
+        { "Arama yapabilmek için yöneticinizden size bir dahili hat tanımlamasını isteyin.",
+          "To place calls, ask your administrator to give you an extension." }
+    CallInProgress "call_in_progress" 409 true
+        { "Kayıt şu anda aranıyor", "The lead is being called" }
+        { "Bu kayıt için süren bir arama var. Bitince yeniden deneyin.",
+          "A call to this lead is under way. Try again when it has ended." }
+    CallNotOver "call_not_over" 409 true
+        { "Arama sürüyor", "The call is not over" }
+        { "Sonuç, arama bitince kaydedilir.", "The outcome is recorded when the call has ended." }
+    OutcomeOnRecord "outcome_on_record" 409 false
+        { "Sonuç zaten kayıtlı", "The outcome is on record" }
+        { "Bu aramanın sonucu kaydedilmiş. Düzeltmek için not ekleyin.",
+          "The outcome of this call is on record. Add a note to correct it." }
     OwnerAtCapacity "owner_at_capacity" 409 false
         { "Temsilcinin kapasitesi dolu", "The agent is at capacity" }
         { "Bu değişiklik, kaydın sahibinin kapasitesini aşıyor. Önce başka bir kaydı kapatın ya da kapasiteyi artırın.",
@@ -158,6 +218,18 @@ catalogue! {
         { "Çok fazla deneme", "Too many attempts" }
         { "Art arda çok fazla hatalı deneme yapıldı. Belirtilen süre kadar bekleyin.",
           "Too many failed attempts in a row. Wait for the time given." }
+    CallerThrottled "caller_throttled" 429 true
+        { "Çok sık arama", "Too many calls" }
+        { "Kısa sürede çok arama yaptınız. Belirtilen süre kadar bekleyin.",
+          "You placed many calls in a short time. Wait for the time given." }
+    LeadThrottled "lead_throttled" 429 true
+        { "Kayıt çok sık arandı", "The lead was called too often" }
+        { "Bu kişi son bir saatte yeterince arandı. Belirtilen süreden sonra deneyin.",
+          "This person was called enough within the last hour. Try again after the time given." }
+    TooManyStreams "too_many_streams" 429 true
+        { "Çok fazla açık canlı bağlantı", "Too many open streams" }
+        { "Bu kullanıcının açık canlı bağlantılarının sayısı sınırda. Kullanmadığınız sekmeleri kapatıp yeniden deneyin.",
+          "This user has as many live streams open as are allowed. Close tabs that you do not use, and try again." }
     Internal "internal" 500 true
         { "Beklenmeyen bir hata oluştu", "Something went wrong here" }
         { "Hata bizde ve kaydedildi. Yeniden deneyin; sürerse traceId ile bildirin.",
@@ -166,6 +238,16 @@ catalogue! {
         { "Hizmet şu anda yanıt veremiyor", "Not available at the moment" }
         { "Bir bileşene ulaşılamıyor ya da yük fazla. Birazdan yeniden deneyin.",
           "A part of the service is not reachable or is too busy. Try again in a moment." }
+}
+
+impl Entry {
+    /// How grave it is: what somebody else or time mends is a warning.
+    pub const fn severity(&self) -> Severity {
+        match self.status {
+            408 | 409 | 412 | 428 | 429 | 503 => Severity::Warning,
+            _ => Severity::Error,
+        }
+    }
 }
 
 impl Code {

@@ -15,16 +15,19 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Datelike, Utc};
 use http::{HeaderValue, header};
 use serde::Deserialize;
+use sira_domain::calls::{self, Purpose, Wish};
 use sira_domain::campaigns::CampaignsError;
 use sira_domain::distribution::DistributionError;
-use sira_domain::leads::{self, Filter, LeadError, Position, Seek};
+use sira_domain::identity::{Permission, User};
+use sira_domain::leads::{self, Filter, LeadError, Position, Seek, StatusChange};
 use sira_domain::nouns::{LeadId, TeamId, UserId};
 use sqlx::PgConnection;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use self::body::{PatchLead, StatusPatched};
-use self::view::{LeadDetail, LeadSummary};
+pub use self::view::Named;
+use self::view::{ChannelAvailability, LeadDetail, LeadSummary};
 use super::auth::Caller;
 use super::catalogue::{Code, Text};
 use super::cursor::{Direction, ListId};
@@ -65,10 +68,23 @@ pub struct ListQuery {
     /// Whether they wait for an agent.
     #[serde(rename = "filter[waiting]")]
     waiting: Option<bool>,
+    /// `pool`, or `admin`: with the administrators.
+    #[serde(rename = "filter[queue]")]
+    queue: Option<QueueName>,
     /// Rows of a page: 1 to 200; 50 when not given.
     limit: Option<u16>,
     /// From `nextCursor` or `prevCursor` of a page with the same filters.
     cursor: Option<String>,
+}
+
+/// Where a lead is without an owner.
+#[derive(Debug, Deserialize, ToSchema, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum QueueName {
+    /// With its pool.
+    Pool,
+    /// With the administrators.
+    Admin,
 }
 
 impl ListQuery {
@@ -104,6 +120,7 @@ impl ListQuery {
             created_to: self.created_before,
             waiting: self.waiting,
             channel: None,
+            queued: self.queue.map(|queue| queue == QueueName::Admin),
         })
     }
 }
@@ -133,7 +150,8 @@ pub async fn list_leads(
     drop(conn);
     let bytes = |at: Position| page::timed_position(at.created_at, at.id.uuid());
     let info = PageInfo::of(&request, &app.cursors, found.next.map(bytes), found.prev.map(bytes));
-    let rows: Vec<LeadSummary> = found.rows.into_iter().map(LeadSummary::from).collect();
+    let now = app.cx.clock.now();
+    let rows: Vec<LeadSummary> = found.rows.into_iter().map(|row| LeadSummary::new(row, now)).collect();
     Ok(page::reply(&address, rows, info))
 }
 
@@ -170,10 +188,16 @@ pub async fn get_lead(
     Caller(user): Caller,
     PathId(id): PathId,
 ) -> Result<Response, ApiError> {
+    let now = app.cx.clock.now();
     let mut conn = app.cx.db.read().await?;
-    let detail = leads::get_detail(&mut conn, user.scope(), id.into()).await?;
+    let detail = leads::get_detail(&mut conn, user.scope(), id.into(), now).await?;
+    let allowed = leads::list_allowed(&mut conn, &detail.row.status, Some(user.role)).await?;
+    let wish = Wish { lead: id.into(), caller: &user, purpose: Purpose::Transactional };
+    let verdict = calls::preview(&mut conn, &wish, app.cx.settings.calls.limits, now).await?;
+    let may_call = user.role.can(Permission::CallLeads);
     let tag = etag(detail.row.version);
-    Ok(([(header::ETAG, tag)], Json(LeadDetail::from(detail))).into_response())
+    let detail = LeadDetail::new(detail, now, allowed, ChannelAvailability::of_call(may_call, verdict));
+    Ok(([(header::ETAG, tag)], Json(detail)).into_response())
 }
 
 /// Changes a lead, as a JSON merge patch (RFC 7396). Today: its status, with a code as the reason.
@@ -182,7 +206,7 @@ pub async fn get_lead(
     request_body(content = PatchLead, content_type = "application/merge-patch+json"), responses(
     (status = 200, description = "Changed", body = StatusPatched, headers(("ETag" = String, description = "The new version"))),
     (status = 404, description = "No such lead in the caller's scope", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "The owner cannot carry it", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "The status does not follow, or the owner cannot carry it", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "It changed meanwhile; ETag is its version now", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "Fields are unknown, missing or wrong", body = Problem, content_type = "application/problem+json"),
     (status = 428, description = "If-Match is missing", body = Problem, content_type = "application/problem+json"),
@@ -197,10 +221,24 @@ pub async fn update_lead(
     let (id, patch) = (LeadId::from_uuid(id), body.value);
     let mut uow = app.cx.begin(user.actor()).await?;
     leads::search::find(uow.conn(), user.scope(), id).await?.ok_or(Code::NotFound)?;
-    let changed = leads::change_status(&mut uow, id, version, &patch.status, patch.reason.as_deref()).await?;
+    let change = StatusChange {
+        lead: id,
+        expected_version: Some(version),
+        to: &patch.status,
+        reason: patch.reason.as_deref(),
+        role: Some(user.role),
+    };
+    let changed = leads::change_status(&mut uow, &change).await?;
     uow.commit().await?;
     let tag = etag(changed.version);
     Ok(([(header::ETAG, tag)], Json(StatusPatched::new(id, changed))).into_response())
+}
+
+/// That the caller may see a lead, before its key is asked for.
+pub async fn check_visible(app: &App, user: &User, lead: LeadId) -> Result<(), ApiError> {
+    let mut conn = app.cx.db.read().await?;
+    leads::search::find(&mut conn, user.scope(), lead).await?.ok_or(Code::NotFound)?;
+    Ok(())
 }
 
 fn etag(version: i64) -> HeaderValue {
@@ -222,6 +260,15 @@ impl From<LeadError> for ApiError {
                 let error = FieldError::body("/status", "unknown_status", body::UNKNOWN_STATUS);
                 refused(error.allowing(allowed))
             }
+            LeadError::TransitionNotAllowed { allowed } => {
+                let error = FieldError::body("/status", "transition_not_allowed", body::NO_TRANSITION);
+                Self::new(Code::TransitionNotAllowed).with(error.allowing(allowed))
+            }
+            LeadError::ReasonRequired => {
+                refused(FieldError::body("/reason", "missing_field", body::REASON_REQUIRED))
+            }
+            LeadError::Uncontactable => Code::LeadUncontactable.into(),
+            LeadError::PhoneTaken => Code::PhoneTaken.into(),
             LeadError::ReasonNotACode => refused(FieldError::body("/reason", "wrong_value", body::REASON)),
             LeadError::Distribution(DistributionError::AtCapacity) => Code::OwnerAtCapacity.into(),
             LeadError::Raced | LeadError::Distribution(DistributionError::Changed) => {

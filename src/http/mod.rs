@@ -7,21 +7,30 @@
 //! operation lacks that.
 
 pub mod auth;
+mod calls;
 pub mod catalogue;
 mod cursor;
 mod docs;
+mod events;
 mod extract;
 mod health;
+mod idempotent;
 mod leads;
+mod message;
+mod notifications;
 mod observe;
 mod ops;
 mod page;
 mod problem;
+mod queue;
 mod route;
 mod serve;
 pub mod settings;
 mod sign_in;
+mod sla;
 mod state;
+mod statuses;
+mod timeline;
 mod webhooks;
 
 use axum::Router;
@@ -33,7 +42,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::Modify;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::UtoipaMethodRouterExt;
 use utoipa_axum::routes;
 
@@ -41,7 +50,7 @@ use self::auth::Access;
 pub use self::auth::keys::Secrets;
 use self::catalogue::Code;
 pub use self::problem::ApiError;
-use self::route::{BEARER, Routes};
+use self::route::{BEARER, Routes, TICKET};
 pub use self::route::{PERMISSION_EXTENSION, RouterError};
 pub use self::serve::serve;
 pub use self::settings::{MetaWebhook, Settings};
@@ -55,22 +64,30 @@ const BODY_LIMIT: usize = 64 * 1024;
 #[openapi(
     info(title = "Sira", description = "Leads in, each to the right person at once, every promise kept. Errors are problem+json (RFC 9457); every operation names the permission it asks for in x-permission."),
     components(schemas(problem::Problem)),
-    modifiers(&BearerScheme),
+    modifiers(&Schemes),
     tags(
         (name = "auth", description = "Signing in"),
         (name = "leads", description = "Leads of the caller's scope"),
+        (name = "calls", description = "Masked calls: no number is in any answer"),
+        (name = "sla", description = "Promises about time"),
+        (name = "events", description = "What happens, as it happens"),
         (name = "operations", description = "What the machinery does"),
         (name = "webhooks", description = "Doors for providers"),
     )
 )]
 struct Document;
 
-struct BearerScheme;
+/// The ways to sign in.
+struct Schemes;
 
-impl Modify for BearerScheme {
+impl Modify for Schemes {
     fn modify(&self, document: &mut OpenApi) {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
-        document.components.get_or_insert_default().add_security_scheme(BEARER, SecurityScheme::Http(scheme));
+        let ticket =
+            ApiKey::Query(ApiKeyValue::with_description(TICKET, "From /events/tickets: one use, one minute"));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme(BEARER, SecurityScheme::Http(scheme));
+        components.add_security_scheme(TICKET, SecurityScheme::ApiKey(ticket));
     }
 }
 
@@ -110,6 +127,25 @@ fn routes(base_path: &str) -> Result<Routes, RouterError> {
         .add(Access::Needs(Permission::CreateLeads), routes!(leads::create::create_lead))
         .add(Access::Needs(Permission::ViewLeads), routes!(leads::get_lead))
         .add(Access::Needs(Permission::EditLeads), routes!(leads::update_lead))
+        .add(Access::Needs(Permission::ViewLeads), routes!(timeline::get_lead_timeline))
+        .add(Access::Needs(Permission::EditLeads), routes!(timeline::create_note))
+        .add(Access::Needs(Permission::CallLeads), routes!(calls::create_call))
+        .add(Access::Needs(Permission::EditLeads), routes!(queue::complete_follow_up))
+        .add(Access::Needs(Permission::RedistributeLeads), routes!(queue::redistribute_lead))
+        .add(Access::Needs(Permission::RedistributeLeads), routes!(queue::correct_contact))
+        .add(Access::Needs(Permission::ViewLeads), routes!(calls::list_call_dispositions))
+        .add(Access::Needs(Permission::ViewLeads), routes!(calls::get_call))
+        .add(Access::Needs(Permission::CallLeads), routes!(calls::record_call_outcome))
+        .add(Access::Needs(Permission::ViewExchanges), routes!(calls::list_call_exchanges))
+        .add(Access::Needs(Permission::ViewLeads), routes!(statuses::list_statuses))
+        .add(Access::Needs(Permission::ViewLeads), routes!(sla::list_overdue))
+        .add(Access::Needs(Permission::ViewLeads), routes!(sla::count_overdue))
+        .add(Access::Needs(Permission::ViewLeads), routes!(sla::list_sla_policies))
+        .add(Access::Needs(Permission::ManageSla), routes!(sla::update_sla_policy))
+        .add(Access::SignedIn, routes!(notifications::list_notifications))
+        .add(Access::SignedIn, routes!(notifications::mark_notifications_read))
+        .add(Access::Needs(Permission::ViewLeads), routes!(events::create_event_ticket))
+        .add(Access::TicketOr(Permission::ViewLeads), routes!(events::stream_events))
         .add(Access::Needs(Permission::ViewOperations), routes!(ops::list_quarantined_events))
         .add(Access::Needs(Permission::ViewOperations), routes!(ops::engine::list_jobs))
         .add(Access::Needs(Permission::ViewOperations), routes!(ops::engine::get_job))
@@ -123,6 +159,7 @@ fn routes(base_path: &str) -> Result<Routes, RouterError> {
         .add(Access::Public, routes!(docs::get_problem_page))
         .add(Access::Signature, routes!(webhooks::meta::confirm_meta_webhook))
         .add(Access::Signature, webhook)
+        .add(Access::Signature, routes!(webhooks::telephony::receive_telephony_webhook))
         .nest(base_path, api))
 }
 

@@ -18,6 +18,7 @@ use sira_engine::{EngineError, JobError};
 use utoipa::ToSchema;
 
 use super::catalogue::{Code, Language, Text};
+use super::message::Message;
 
 /// The media type of every error.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -87,6 +88,8 @@ pub struct Problem {
     /// Seconds to wait before.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
+    /// Fit for a toast, in both languages.
+    message: Message,
     /// Names this request in the logs.
     trace_id: String,
 }
@@ -135,6 +138,18 @@ impl ApiError {
     #[must_use]
     pub fn with(self, error: FieldError) -> Self {
         self.change(|inner| inner.errors.push(error))
+    }
+
+    /// For a body that has the field at `from` as `to`.
+    #[must_use]
+    pub fn renamed(self, from: &str, to: &str) -> Self {
+        self.change(|inner| {
+            for error in &mut inner.errors {
+                if error.place == Place::Body(from.to_owned()) {
+                    error.place = Place::Body(to.to_owned());
+                }
+            }
+        })
     }
 
     /// Says when to come back.
@@ -202,6 +217,11 @@ impl ApiError {
             errors: self.0.errors.iter().map(part).collect(),
             retryable: entry.retryable,
             retry_after: self.0.retry_after_seconds,
+            message: Message {
+                retryable: entry.retryable,
+                retry_after: self.0.retry_after_seconds,
+                ..Message::new(entry.name, entry.severity(), entry.detail)
+            },
             trace_id: trace_id.to_owned(),
         };
         let mut response = (self.status(), self.0.headers.clone(), Json(problem)).into_response();

@@ -16,6 +16,8 @@ use super::state::App;
 pub const PERMISSION_EXTENSION: &str = "x-permission";
 /// The name of the bearer scheme in the document.
 pub const BEARER: &str = "bearer";
+/// The name of the ticket's scheme in the document, and of its query parameter.
+pub const TICKET: &str = "ticket";
 
 /// The router cannot be built; the process must not start.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +93,9 @@ fn declare(operation: &mut Operation, access: Access) {
         none => *none = Some(declared),
     }
     if access.takes_token() {
-        operation.security = Some(vec![SecurityRequirement::new(BEARER, Vec::<String>::new())]);
+        let one = |scheme: &str| SecurityRequirement::new(scheme, Vec::<String>::new());
+        let ticket = access.takes_ticket().then(|| one(TICKET));
+        operation.security = Some(std::iter::once(one(BEARER)).chain(ticket).collect());
     }
 }
 

@@ -17,11 +17,19 @@ pub struct Settings {
     pub connections_max: usize,
     /// Longest wait for requests in flight at shutdown.
     pub drain_timeout: Duration,
+    /// Longest silence of a live stream; at each heartbeat its user is read again.
+    pub heartbeat: Duration,
+    /// Most live streams open at a time.
+    pub streams_max: usize,
+    /// Most live streams of one user open at a time.
+    pub streams_per_user_max: usize,
     /// Whether a peer on this machine may read `/metrics`, `/docs` and `/version` without a token. Behind a proxy on
     /// the same machine every stranger is such a peer. Default: false.
     pub trust_loopback: bool,
     /// How Meta proves that a webhook is its own.
     pub meta: MetaWebhook,
+    /// Secrets of the telephony provider, any of which signs its webhooks: two while one is being replaced.
+    pub telephony_secrets: Vec<SecretString>,
 }
 
 /// How Meta proves that a webhook is its own.
@@ -41,8 +49,12 @@ impl Default for Settings {
             header_timeout: Duration::from_secs(10),
             connections_max: 1024,
             drain_timeout: Duration::from_secs(20),
+            heartbeat: Duration::from_secs(15),
+            streams_max: 512,
+            streams_per_user_max: 8,
             trust_loopback: false,
             meta: MetaWebhook { app_secrets: Vec::new(), verify_token: SecretString::from(String::new()) },
+            telephony_secrets: Vec::new(),
         }
     }
 }

@@ -11,7 +11,9 @@ use super::auth::keys::Secrets;
 use super::auth::throttle::Throttle;
 use super::auth::tokens::Tokens;
 use super::cursor::Cursors;
+use super::events::places::Places;
 use super::settings::Settings;
+use crate::live::Live;
 
 /// The application as HTTP sees it. Built once; cheap to clone.
 #[derive(Clone)]
@@ -29,6 +31,10 @@ pub struct HttpState {
     pub passwords: Passwords,
     /// Delays of failed sign-ins.
     pub throttle: Throttle,
+    /// What happens, as it happens.
+    pub live: Live,
+    /// Streams that are open.
+    pub places: Places,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
     /// What can be tuned.
@@ -40,13 +46,23 @@ impl App {
     pub fn new(
         cx: Context,
         secrets: Secrets,
+        live: Live,
         metrics: PrometheusHandle,
         settings: Settings,
     ) -> anyhow::Result<Self> {
         let tokens = Tokens::new(&secrets, cx.clock.clone())?;
         let cursors = Cursors::new(secrets.cursor);
-        let (passwords, throttle) = (Passwords::new(), Throttle::default());
-        Ok(Self(Arc::new(HttpState { cx, tokens, cursors, passwords, throttle, metrics, settings })))
+        Ok(Self(Arc::new(HttpState {
+            cx,
+            tokens,
+            cursors,
+            passwords: Passwords::new(),
+            throttle: Throttle::default(),
+            live,
+            places: Places::default(),
+            metrics,
+            settings,
+        })))
     }
 }
 

@@ -11,15 +11,19 @@ pub mod tokens;
 
 use std::net::SocketAddr;
 
-use axum::extract::{ConnectInfo, FromRequestParts, Request};
+use axum::extract::{ConnectInfo, FromRequestParts, Query, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderMap, header};
 use sira_domain::identity::{self, IdentityError, Permission, User};
+use sira_domain::live;
+use sira_domain::nouns::UserId;
+use sira_kernel::Actor;
 
 use super::catalogue::Code;
 use super::problem::ApiError;
+use super::route::TICKET;
 use super::state::App;
 
 /// What a route asks of its caller.
@@ -35,6 +39,9 @@ pub enum Access {
     Needs(Permission),
     /// A peer on this machine where the settings trust it, or a token of a user whose role includes this.
     LocalOr(Permission),
+    /// A token of a user whose role includes this, or a ticket of theirs in the address where there is no
+    /// `Authorization` header.
+    TicketOr(Permission),
 }
 
 impl Access {
@@ -46,12 +53,18 @@ impl Access {
             Self::SignedIn => "signedIn".to_owned(),
             Self::Needs(permission) => permission.as_str().to_owned(),
             Self::LocalOr(permission) => format!("local|{}", permission.as_str()),
+            Self::TicketOr(permission) => format!("ticket|{}", permission.as_str()),
         }
     }
 
     /// Whether a bearer token is of use here.
     pub fn takes_token(self) -> bool {
         !matches!(self, Self::Public | Self::Signature)
+    }
+
+    /// Whether a ticket is of use here, too.
+    pub fn takes_ticket(self) -> bool {
+        matches!(self, Self::TicketOr(_))
     }
 }
 
@@ -72,14 +85,19 @@ pub async fn authorise(access: Access, mut request: Request, next: Next) -> Resu
     let needed = match access {
         Access::Public | Access::Signature => return Ok(next.run(request).await),
         Access::SignedIn => None,
-        Access::Needs(permission) | Access::LocalOr(permission) => Some(permission),
+        Access::Needs(permission) | Access::LocalOr(permission) | Access::TicketOr(permission) => {
+            Some(permission)
+        }
     };
     let app = request.extensions().get::<App>().cloned();
     let app = app.ok_or_else(|| ApiError::internal("a route runs outside of its application"))?;
     if matches!(access, Access::LocalOr(_)) && app.settings.trust_loopback && is_local(&request) {
         return Ok(next.run(request).await);
     }
-    let user = authenticate(&app, request.headers()).await?;
+    let user = match ticket(&request).filter(|_| access.takes_ticket()) {
+        Some(ticket) => redeem(&app, &ticket).await?,
+        None => authenticate(&app, request.headers()).await?,
+    };
     if needed.is_some_and(|permission| !user.role.can(permission)) {
         return Err(Code::Forbidden.into());
     }
@@ -90,9 +108,31 @@ pub async fn authorise(access: Access, mut request: Request, next: Next) -> Resu
 async fn authenticate(app: &App, headers: &HeaderMap) -> Result<User, ApiError> {
     let token = bearer(headers).ok_or(Code::Unauthenticated)?;
     let verified = app.tokens.verify(token).map_err(|_| Code::Unauthenticated)?;
+    find_active(app, verified.user).await
+}
+
+/// Uses the ticket up, whatever becomes of the request.
+async fn redeem(app: &App, ticket: &str) -> Result<User, ApiError> {
+    let mut uow = app.cx.begin(Actor::System).await?;
+    let now = uow.now();
+    let user = live::redeem_ticket(uow.conn(), ticket, now).await?;
+    uow.commit().await?;
+    find_active(app, user.ok_or(Code::Unauthenticated)?).await
+}
+
+async fn find_active(app: &App, user: UserId) -> Result<User, ApiError> {
     let mut conn = app.cx.db.read().await?;
-    let user = identity::find_user(&mut conn, verified.user).await?;
+    let user = identity::find_user(&mut conn, user).await?;
     user.filter(|user| user.active).ok_or_else(|| Code::Unauthenticated.into())
+}
+
+/// The ticket of an address, for a request without a header to sign in by.
+fn ticket(request: &Request) -> Option<String> {
+    if request.headers().contains_key(header::AUTHORIZATION) {
+        return None;
+    }
+    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(request.uri()).ok()?;
+    pairs.into_iter().find(|(name, _)| name == TICKET).map(|(_, ticket)| ticket)
 }
 
 /// The token of the one `Authorization: Bearer` header; two are none.

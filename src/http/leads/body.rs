@@ -24,6 +24,12 @@ pub const REASON: Text = Text {
     tr: "Neden bir koddur: en çok 60 küçük harf, rakam ve alt çizgi; cümle değil.",
     en: "A reason is a code of at most 60 lower-case letters, digits and underscores, not a sentence.",
 };
+pub const NO_TRANSITION: Text = Text {
+    tr: "Bu durum, kaydın şimdiki durumunu izlemez. allowed alanına bakın.",
+    en: "This status does not follow the present one. See allowed.",
+};
+pub const REASON_REQUIRED: Text =
+    Text { tr: "Bu durum için neden gerekli.", en: "This status wants a reason." };
 const PHONE: Text = Text {
     tr: "Telefon numarası okunamadı. Ülke koduyla yazın: +90 5xx xxx xx xx.",
     en: "The phone number cannot be read. Write it with its country code: +90 5xx xxx xx xx.",

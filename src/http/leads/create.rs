@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use sira_domain::idempotency::{self, Begun};
 use sira_domain::identity::User;
@@ -14,11 +14,9 @@ use uuid::Uuid;
 use super::body::CreateLead;
 use crate::http::auth::Caller;
 use crate::http::extract::{ApiJson, IdempotencyKey, OriginalPath};
+use crate::http::idempotent::{self, Kept};
 use crate::http::problem::{ApiError, Problem};
 use crate::http::state::App;
-
-/// Says that an answer was given before.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// What became of a lead that was typed in. Free of personal data: it is kept for repeats.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -46,14 +44,9 @@ pub async fn create_lead(
     IdempotencyKey(key): IdempotencyKey,
     body: ApiJson<CreateLead>,
 ) -> Result<Response, ApiError> {
-    let (principal, route) = (format!("user:{}", user.id), format!("POST {path}"));
-    let request = idempotency::Request::new(&app.cx.cipher, principal, route, key, &body.raw);
-    let kept = {
-        let mut conn = app.cx.db.read().await?;
-        idempotency::find(&mut conn, &request).await?
-    };
-    if let Begun::Replay { status, body } = kept {
-        return answer(&path, status, body, true);
+    let (request, kept) = idempotent::look_up(&app, &user, &path, key, &body.raw).await?;
+    if let Some(Kept { status, body }) = kept {
+        return answer(&path, status, body).map(idempotent::mark_replayed);
     }
     let lead = body.value.parse(&app.cx.settings.phone_region, app.cx.clock.now())?;
     // The look-up of one try may be overtaken by another request with the same contacts; then it is made again.
@@ -61,8 +54,10 @@ pub async fn create_lead(
         match store(&app, &user, &request, &lead).await {
             Err(Failed::Raced) => {}
             Err(Failed::Api(error)) => return Err(error),
-            Ok((Begun::Replay { status, body }, _)) => return answer(&path, status, body, true),
-            Ok((Begun::First, (status, body))) => return answer(&path, status, body, false),
+            Ok((Begun::Replay { status, body }, _)) => {
+                return answer(&path, status, body).map(idempotent::mark_replayed);
+            }
+            Ok((Begun::First, (status, body))) => return answer(&path, status, body),
         }
     }
     Err(LeadError::Raced.into())
@@ -110,13 +105,9 @@ async fn store(
     Ok((begun, (status.as_u16(), body)))
 }
 
-fn answer(path: &str, status: u16, body: serde_json::Value, replayed: bool) -> Result<Response, ApiError> {
+fn answer(path: &str, status: u16, body: serde_json::Value) -> Result<Response, ApiError> {
     let status = StatusCode::from_u16(status).map_err(ApiError::internal)?;
     let id = body["id"].as_str().unwrap_or_default();
     let location = HeaderValue::from_str(&format!("{path}/{id}")).map_err(ApiError::internal)?;
-    let mut response = (status, [(header::LOCATION, location)], Json(body)).into_response();
-    if replayed {
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-    }
-    Ok(response)
+    Ok((status, [(header::LOCATION, location)], Json(body)).into_response())
 }

@@ -2,11 +2,18 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use sira_domain::calls::Verdict;
+use sira_domain::cooling_offs::CoolingOff;
 use sira_domain::distribution::{self, DecisionTrace};
+use sira_domain::follow_ups::FollowUp;
 use sira_domain::leads::detail;
 use sira_domain::leads::search::LeadRow;
+use sira_domain::sla::SlaRow;
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+use crate::http::calls::code_of;
+use crate::http::catalogue::Code;
 
 /// A lead as lists show it.
 #[derive(Serialize, ToSchema)]
@@ -40,15 +47,51 @@ pub struct LeadSummary {
     /// Since when it waits for an agent.
     waiting_since: Option<DateTime<Utc>>,
     is_test: bool,
+    /// Where it is without an owner: `pool`, or with the administrators, `admin`.
+    queue: String,
+    /// The promise that it is under; null when it is under none.
+    sla: Option<Sla>,
     /// Grows by one at each change; the ETag.
     version: i64,
+    /// When this was answered: what counts down counts from here.
+    server_time: DateTime<Utc>,
+}
+
+/// A promise about a lead.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sla {
+    #[schema(example = "first_response")]
+    policy: String,
+    /// When the first action is due; null while paused.
+    due_at: Option<DateTime<Utc>>,
+    /// `running`, `reminded`, `breached` or `paused`.
+    state: &'static str,
+    /// On the clock until it is due, below zero when overdue; while paused the working time that is left.
+    remaining_seconds: i64,
+    paused: bool,
+    /// Until when it is paused.
+    paused_until: Option<DateTime<Utc>>,
+}
+
+impl Sla {
+    fn new(row: SlaRow, now: DateTime<Utc>) -> Self {
+        Self {
+            state: row.state().code(),
+            remaining_seconds: row.remaining_seconds(now),
+            paused: row.paused_until.is_some(),
+            policy: row.policy,
+            due_at: row.due_at,
+            paused_until: row.paused_until,
+        }
+    }
 }
 
 /// Somebody or something with a name.
 #[derive(Serialize, ToSchema)]
 pub struct Named {
-    id: Uuid,
-    name: Option<String>,
+    pub id: Uuid,
+    pub name: Option<String>,
 }
 
 /// A lead with everything that led to where it is.
@@ -71,6 +114,56 @@ pub struct LeadDetail {
     assignments: Vec<Assignment>,
     /// The newest decision of the routing function about it.
     decision: Option<Decision>,
+    /// Who does not get it for a while.
+    cooling_offs: Vec<CoolingOffView>,
+    /// What was agreed with the person for a time.
+    follow_up: Option<FollowUpView>,
+    /// Statuses that the caller may change it into.
+    allowed_transitions: Vec<String>,
+    /// By which channels the caller may contact the person now.
+    contact: ContactAvailability,
+}
+
+/// Somebody who does not get a lead for a while.
+#[derive(Serialize, ToSchema)]
+pub struct CoolingOffView {
+    user: Named,
+    /// The status that opened it.
+    reason: String,
+    until: DateTime<Utc>,
+}
+
+/// What was agreed with the person for a time.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FollowUpView {
+    id: Uuid,
+    user_id: Uuid,
+    due_at: DateTime<Utc>,
+    reminded_at: Option<DateTime<Utc>>,
+}
+
+/// By which channels the person may be contacted now.
+#[derive(Serialize, ToSchema)]
+pub struct ContactAvailability {
+    call: ChannelAvailability,
+}
+
+/// Whether a channel may be used now.
+#[derive(Serialize, ToSchema)]
+pub struct ChannelAvailability {
+    available: bool,
+    /// The code of the problem that using it would answer with; null when it is available.
+    reason: Option<&'static str>,
+}
+
+impl ChannelAvailability {
+    /// Of calls.
+    pub fn of_call(permitted: bool, verdict: Verdict) -> Self {
+        let refused = verdict.refusal.map(code_of);
+        let code = if permitted { refused } else { Some(Code::Forbidden) };
+        Self { available: code.is_none(), reason: code.map(|code| code.entry().name) }
+    }
 }
 
 /// A masked contact.
@@ -82,6 +175,8 @@ pub struct Contact {
     masked: String,
     /// Known to belong to several people.
     shared: bool,
+    /// Known to be somebody else's: not used until it is corrected.
+    invalid: bool,
 }
 
 /// Whether commercial contact is allowed, by channel.
@@ -183,8 +278,8 @@ pub struct Candidate {
     excluded: Option<String>,
 }
 
-impl From<LeadRow> for LeadSummary {
-    fn from(row: LeadRow) -> Self {
+impl LeadSummary {
+    pub fn new(row: LeadRow, now: DateTime<Utc>) -> Self {
         let named = |id: Option<Uuid>, name| id.map(|id| Named { id, name });
         Self {
             id: row.id.uuid(),
@@ -204,16 +299,24 @@ impl From<LeadRow> for LeadSummary {
             updated_at: row.updated_at,
             waiting_since: row.waiting_since,
             is_test: row.is_test,
+            queue: row.queue,
+            sla: row.sla.promise().map(|promise| Sla::new(promise, now)),
             version: row.version,
+            server_time: now,
         }
     }
 }
 
-impl From<detail::LeadDetail> for LeadDetail {
-    fn from(lead: detail::LeadDetail) -> Self {
+impl LeadDetail {
+    pub fn new(
+        lead: detail::LeadDetail,
+        now: DateTime<Utc>,
+        allowed_transitions: Vec<String>,
+        call: ChannelAvailability,
+    ) -> Self {
         let flags = lead.consents;
         Self {
-            summary: lead.row.into(),
+            summary: LeadSummary::new(lead.row, now),
             country: lead.country,
             language: lead.language,
             contacts: lead.contacts.into_iter().map(Contact::from).collect(),
@@ -227,13 +330,39 @@ impl From<detail::LeadDetail> for LeadDetail {
             history: lead.history.into_iter().map(StatusStep::from).collect(),
             assignments: lead.assignments.into_iter().map(Assignment::from).collect(),
             decision: lead.decision.map(Decision::from),
+            cooling_offs: lead.cooling_offs.into_iter().map(CoolingOffView::from).collect(),
+            follow_up: lead.follow_up.map(FollowUpView::from),
+            allowed_transitions,
+            contact: ContactAvailability { call },
         }
     }
 }
 
 impl From<detail::Contact> for Contact {
     fn from(contact: detail::Contact) -> Self {
-        Self { id: contact.id, kind: contact.kind, masked: contact.masked, shared: contact.shared }
+        Self {
+            id: contact.id,
+            kind: contact.kind,
+            masked: contact.masked,
+            shared: contact.shared,
+            invalid: contact.invalid_since.is_some(),
+        }
+    }
+}
+
+impl From<CoolingOff> for CoolingOffView {
+    fn from(row: CoolingOff) -> Self {
+        Self {
+            user: Named { id: row.user_id, name: Some(row.user_name) },
+            reason: row.reason,
+            until: row.until,
+        }
+    }
+}
+
+impl From<FollowUp> for FollowUpView {
+    fn from(row: FollowUp) -> Self {
+        Self { id: row.id, user_id: row.user_id, due_at: row.due_at, reminded_at: row.reminded_at }
     }
 }
 

@@ -1,0 +1,196 @@
+//! One open stream: first what its client missed, then what happens, and a heartbeat in between.
+//!
+//! **Invariant:** whatever is sent under an id, the client has been sent everything in its scope up to that id, or has
+//! been told to load anew.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+
+use axum::response::sse::Event;
+use futures_util::{Stream, stream};
+use serde_json::json;
+use sira_domain::identity::{self, IdentityError, User};
+use sira_domain::live::{self, Numbered};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use super::places::Place;
+use crate::http::state::App;
+use crate::live::{Message, Subscription};
+
+/// Furthest that a client may be behind and be sent what it missed: beyond that, loading anew is cheaper for both.
+const REPLAY_MAX: i64 = 10_000;
+/// Events read by one statement of a replay.
+const REPLAY_PAGE: u16 = 500;
+/// Heartbeats in a row at which the user could not be read; the next one ends the stream.
+const UNREAD_MAX: u8 = 4;
+
+/// The state of a stream.
+pub struct EventStream {
+    app: App,
+    user: User,
+    receiver: broadcast::Receiver<Message>,
+    /// Everything up to here was sent, or is not for this user.
+    at: i64,
+    /// Up to here events are read from the database; those after it are heard.
+    replay_to: i64,
+    /// What is sent next.
+    ready: VecDeque<Event>,
+    heartbeat: Interval,
+    unread: u8,
+    ended: bool,
+    _place: Place,
+}
+
+impl EventStream {
+    /// Goes on after the event that the client had last (`from`), or from now on. Where what came after it is not to
+    /// be had, it goes on from now, and the client is told to load anew.
+    pub async fn open(
+        app: App,
+        user: User,
+        from: Option<i64>,
+        subscription: Subscription,
+        place: Place,
+    ) -> Result<Self, sqlx::Error> {
+        let Subscription { head, receiver } = subscription;
+        let missed = match from {
+            Some(from) => !is_to_be_had(&app, from, head).await?,
+            None => false,
+        };
+        let at = from.filter(|_| !missed).unwrap_or(head);
+        let hello = json!({ "serverTime": app.cx.clock.now(), "seq": head.max(at) });
+        let mut ready = VecDeque::from([event(at, "hello", &hello.to_string())]);
+        if missed {
+            ready.push_back(resync(at));
+        }
+        let every = app.settings.heartbeat;
+        let mut heartbeat = interval_at(Instant::now() + every, every);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (replay_to, unread, ended) = (head, 0, false);
+        Ok(Self { app, user, receiver, at, replay_to, ready, heartbeat, unread, ended, _place: place })
+    }
+
+    /// As axum sends it.
+    pub fn into_stream(self) -> impl Stream<Item = Result<Event, Infallible>> + Send {
+        stream::unfold(self, |mut stream| async move { Some((Ok(stream.next().await?), stream)) })
+    }
+
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
+            }
+            if self.ended {
+                return None;
+            }
+            let replaying = self.at < self.replay_to;
+            tokio::select! {
+                // Events without a pause must not put off the look at the user.
+                biased;
+                _ = self.heartbeat.tick() => self.beat().await,
+                () = std::future::ready(()), if replaying => self.replay().await,
+                message = self.receiver.recv(), if !replaying => self.hear(message),
+            }
+        }
+    }
+
+    /// Reads a page of what was missed. Where the database is not there, the stream ends: its client comes again.
+    async fn replay(&mut self) {
+        match self.read_page().await {
+            Ok(page) if page.first().is_some_and(|event| event.seq == self.at + 1) => {
+                for event in page {
+                    self.pass(&event);
+                }
+            }
+            // Deleted since the stream was opened.
+            Ok(_) => self.skip_to(self.replay_to),
+            Err(error) => {
+                tracing::debug!(%error, "a replay ended with its stream");
+                self.ended = true;
+            }
+        }
+    }
+
+    async fn read_page(&self) -> Result<Vec<Numbered>, sqlx::Error> {
+        live::read_after(&mut *self.app.cx.db.read().await?, self.at, REPLAY_PAGE).await
+    }
+
+    fn hear(&mut self, message: Result<Message, RecvError>) {
+        match message {
+            // What was read from the database may be heard again.
+            Ok(Message::Event(event)) if event.seq > self.at => self.pass(&event),
+            Ok(Message::Event(_)) => {}
+            Ok(Message::Resync(seq)) => self.skip_to(seq),
+            Err(RecvError::Lagged(_)) => {
+                // Its client reads too slowly. It may come again with the id that it has.
+                self.ready.push_back(resync(self.at));
+                self.ended = true;
+            }
+            Err(RecvError::Closed) => self.ended = true,
+        }
+    }
+
+    /// Moves over the next event, and sends it if it is for this user.
+    fn pass(&mut self, next: &Numbered) {
+        self.at = next.seq;
+        if next.is_for(self.user.scope(), self.user.id) {
+            self.ready.push_back(event(next.seq, &next.name, &next.body));
+        }
+    }
+
+    /// What lies between is not to be had any more.
+    fn skip_to(&mut self, seq: i64) {
+        self.at = seq;
+        self.ready.push_back(resync(seq));
+    }
+
+    /// Reads the user again, and moves the client's id on even if nothing was for it.
+    async fn beat(&mut self) {
+        match self.find_user().await {
+            Ok(found) => {
+                self.unread = 0;
+                self.ended = !found.is_some_and(|found| is_as_before(&self.user, &found));
+            }
+            Err(error) => {
+                // Without the database no event comes, either.
+                tracing::debug!(%error, "a stream's user could not be read");
+                self.unread += 1;
+                self.ended = self.unread > UNREAD_MAX;
+            }
+        }
+        if !self.ended {
+            let data = json!({ "serverTime": self.app.cx.clock.now(), "seq": self.at });
+            self.ready.push_back(event(self.at, "heartbeat", &data.to_string()));
+        }
+    }
+
+    async fn find_user(&self) -> Result<Option<User>, IdentityError> {
+        let mut conn = self.app.cx.db.read().await?;
+        identity::find_user(&mut conn, self.user.id).await
+    }
+}
+
+/// Whether everything after this event can be sent: the event was told, what came after it is kept, and it is not too
+/// much.
+async fn is_to_be_had(app: &App, from: i64, head: i64) -> Result<bool, sqlx::Error> {
+    let mut conn = app.cx.db.read().await?;
+    let last = live::state(&mut conn).await?.last;
+    let oldest = live::oldest_kept(&mut conn).await?;
+    Ok(from <= last && from >= oldest - 1 && from >= head - REPLAY_MAX)
+}
+
+/// Whether a user's stream may go on: it was opened for this role and this team.
+fn is_as_before(before: &User, now: &User) -> bool {
+    now.active && (now.role, now.team) == (before.role, before.team)
+}
+
+/// `data` is JSON on one line.
+fn event(id: i64, name: &str, data: &str) -> Event {
+    Event::default().id(id.to_string()).event(name).data(data)
+}
+
+fn resync(id: i64) -> Event {
+    metrics::counter!("sira_live_resyncs_total").increment(1);
+    event(id, "resync", &json!({ "seq": id }).to_string())
+}
