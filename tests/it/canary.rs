@@ -30,6 +30,10 @@ const UNREACHABLE: Marked =
     Marked { name: "Baykuş Ulaşılmaz", phone: "+90555000", email: "baykus.bozuk(at)example.com" };
 /// An answer that nobody asked for may be health data.
 const ANSWER: &str = "saç ekimi kırlangıç 4417";
+/// Who may see the lead may read its notes: they are in answers, without the numbers and addresses that stand in them.
+const NOTE: &str = "penisilin alerjisi saksağan 5527";
+/// The right number in the place of a wrong one.
+const CORRECTED: &str = "+905550006187";
 
 /// Everything that is logged, at a level no production system would use.
 #[derive(Clone, Default)]
@@ -78,8 +82,8 @@ fn disguises(mark: &str) -> Vec<Vec<u8>> {
 
 fn all_disguises() -> Vec<Vec<u8>> {
     let people = [BY_WEBHOOK, BY_HAND, UNREACHABLE];
-    let marks =
-        people.into_iter().flat_map(|person| [person.name, person.phone, person.email]).chain([ANSWER]);
+    let marks = people.into_iter().flat_map(|person| [person.name, person.phone, person.email]);
+    let marks = marks.chain([ANSWER, CORRECTED]);
     let parts = people.into_iter().flat_map(|person| person.name.split(' '));
     let lower: Vec<String> = people.into_iter().map(|person| person.name.to_lowercase()).collect();
     marks.chain(parts).chain(lower.iter().map(String::as_str)).flat_map(disguises).collect()
@@ -142,9 +146,38 @@ impl Caller {
     }
 
     async fn create(&mut self, key: &str, lead: &Value) -> (u16, Value) {
+        self.post("/leads", key, lead).await
+    }
+
+    async fn post(&mut self, path: &str, key: &str, body: &Value) -> (u16, Value) {
         let request =
-            self.client.post(format!("{}/leads", self.base)).header("idempotency-key", key).json(lead);
+            self.client.post(format!("{}{path}", self.base)).header("idempotency-key", key).json(body);
         self.send(request).await
+    }
+
+    async fn set_status(&mut self, lead: &str, status: &str) {
+        let detail = self.get(&format!("/leads/{lead}")).await;
+        let request = self
+            .client
+            .patch(format!("{}/leads/{lead}", self.base))
+            .header("if-match", format!("\"{}\"", detail["version"]))
+            .json(&json!({ "status": status }));
+        let (code, body) = self.send(request).await;
+        assert_eq!(code, 200, "{body}");
+    }
+
+    /// Everything that was told live, up to the first event of this name.
+    async fn hear(&mut self, last: &str) {
+        let request = self.client.get(format!("{}/events?lastEventId=0", self.base)).bearer_auth(&self.token);
+        let mut stream = request.send().await.expect("the API answers");
+        assert_eq!(stream.status(), 200);
+        let mut heard = Vec::new();
+        while memchr::memmem::find(&heard, last.as_bytes()).is_none() {
+            let chunk = tokio::time::timeout(Duration::from_secs(30), stream.chunk()).await;
+            let chunk = chunk.expect("it is told").expect("the stream goes on");
+            heard.extend_from_slice(&chunk.expect("the stream goes on"));
+        }
+        self.answers.extend_from_slice(&heard);
     }
 
     /// Waits until the list has so many owned leads.
@@ -161,8 +194,9 @@ impl Caller {
     }
 }
 
-async fn sign_in(client: &reqwest::Client, base: &str, password: &str) -> String {
-    let body = json!({ "username": "admin", "password": password });
+async fn sign_in(client: &reqwest::Client, base: &str, username: &str, data: &Path) -> String {
+    let password = demo::password_of(data, username).expect("the demo is seeded");
+    let body = json!({ "username": username, "password": password });
     let answer = client.post(format!("{base}/auth/login")).json(&body).send().await.expect("the API answers");
     let answer: Value = answer.json().await.expect("a sign-in is answered in JSON");
     answer["accessToken"].as_str().expect("a token").to_owned()
@@ -179,8 +213,54 @@ fn marked_lead(up: &Up, person: &Marked) -> SandboxLead {
     })
 }
 
-/// Every flow that exists: webhook, redelivery, quarantine, by hand, joined, refused, listed, shown, changed.
-async fn go_through_everything(up: &Up, caller: &mut Caller) {
+/// What an agent and an administrator do with a lead: noted, called, said what came of it, wrong, corrected, told.
+async fn work_on(caller: &mut Caller, data: &Path) {
+    let admin = caller.token.clone();
+    let leads = caller.owned(2).await;
+    for lead in &leads {
+        let id = lead["id"].as_str().expect("an id");
+        let owner = lead["owner"]["name"].as_str().expect("an owner");
+        let number = ["Agent One", "Agent Two", "Agent Three"].iter().position(|name| *name == owner);
+        let username = format!("agent{}", number.expect("an agent of the demo") + 1);
+        caller.token = sign_in(&caller.client, &caller.base, &username, data).await;
+        let text = format!("{NOTE}; {} ya da 0{}, {}", BY_HAND.phone, &BY_WEBHOOK.phone[3..], BY_HAND.email);
+        let note = caller.post(&format!("/leads/{id}/notes"), "note", &json!({ "note": text })).await;
+        assert_eq!(note.0, 201, "{}", note.1);
+        let (code, call) = caller.post(&format!("/leads/{id}/call"), "call", &json!({})).await;
+        assert!(code == 201 || code == 202, "{call}");
+        let call = call["callId"].as_str().expect("an id").to_owned();
+        let mut seen = Value::Null;
+        for _ in 0..600 {
+            seen = caller.get(&format!("/calls/{call}")).await;
+            if !seen["endedAt"].is_null() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(!seen["endedAt"].is_null(), "{seen}");
+        let outcome = json!({ "disposition": "technical", "note": text });
+        let (code, body) = caller.post(&format!("/calls/{call}/outcome"), "outcome", &outcome).await;
+        assert_eq!(code, 201, "{body}");
+        caller.set_status(id, "wrong_number").await;
+        caller.token.clone_from(&admin);
+        caller.get(&format!("/calls/{call}/exchanges")).await;
+        for list in ["timeline", "timeline?filter[type]=note"] {
+            let timeline = caller.get(&format!("/leads/{id}/{list}")).await;
+            assert!(timeline.to_string().contains(NOTE), "{timeline}");
+        }
+    }
+    caller.hear("callSession.status").await;
+    caller.get("/me/notifications").await;
+    let id = leads[0]["id"].as_str().expect("an id");
+    let (code, body) =
+        caller.post(&format!("/leads/{id}/contacts"), "right", &json!({ "phone": CORRECTED })).await;
+    assert_eq!(code, 201, "{body}");
+    caller.owned(1).await;
+}
+
+/// Every flow that exists: webhook, redelivery, quarantine, by hand, joined, refused, listed, shown, changed, heard,
+/// worked on.
+async fn go_through_everything(up: &Up, caller: &mut Caller, data: &Path) {
     let sandbox = up.sandbox.as_ref().expect("the sandbox plays");
     let announced = [marked_lead(up, &BY_WEBHOOK)];
     assert_eq!(sandbox.deliver(&announced).await.expect("delivered"), 200);
@@ -200,15 +280,10 @@ async fn go_through_everything(up: &Up, caller: &mut Caller) {
     let leads = caller.owned(2).await;
     for lead in &leads {
         let id = lead["id"].as_str().expect("an id");
-        let detail = caller.get(&format!("/leads/{id}")).await;
-        let request = caller
-            .client
-            .patch(format!("{}/leads/{id}", caller.base))
-            .header("if-match", format!("\"{}\"", detail["version"]))
-            .json(&json!({ "status": "interested" }));
-        let (status, body) = caller.send(request).await;
-        assert_eq!(status, 200, "{body}");
+        caller.set_status(id, "interested").await;
     }
+    caller.hear("lead.statusChanged").await;
+    work_on(caller, data).await;
     for _ in 0..600 {
         let quarantined = caller.get("/ops/quarantine").await;
         if quarantined["data"].as_array().is_some_and(|rows| rows.len() == 1) {
@@ -245,11 +320,11 @@ async fn a_marked_person_is_found_nowhere_in_clear() {
     let up = Up::start(config, &mut Progress::begin()).await.expect("everything starts");
     let base = format!("http://{}/api/v1", up.address);
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-    let password = demo::password_of(&home.path().join("data"), "admin").expect("the demo is seeded");
-    let token = sign_in(&client, &base, &password).await;
+    let data = home.path().join("data");
+    let token = sign_in(&client, &base, "admin", &data).await;
     let mut caller = Caller { client, base, token, answers: Vec::new() };
 
-    go_through_everything(&up, &mut caller).await;
+    go_through_everything(&up, &mut caller, &data).await;
 
     let state = up.state_dir().expect("a private PostgreSQL");
     let pool = up.pool().clone();
@@ -263,16 +338,17 @@ async fn a_marked_person_is_found_nowhere_in_clear() {
     drop(pool);
     up.finish().await.expect("everything stops in order");
 
-    let needles = all_disguises();
+    let of_people = all_disguises();
+    let needles = [of_people.clone(), disguises(NOTE)].concat();
     assert!(needles.len() > 50, "{}", needles.len());
     let (mut hits, mut searched) = (Vec::new(), 0);
     search_files(&state, &needles, &mut hits, &mut searched);
-    search_files(&home.path().join("data"), &needles, &mut hits, &mut searched);
+    search_files(&data, &needles, &mut hits, &mut searched);
     assert!(searched > 20_000_000, "only {searched} bytes of database and WAL were searched");
     let logged = log.0.lock().expect("no writer panics").clone();
     assert!(logged.len() > 10_000, "only {} bytes were logged", logged.len());
     hits.extend(search(&logged, &needles).into_iter().map(|hit| format!("log: {hit}")));
-    hits.extend(search(&caller.answers, &needles).into_iter().map(|hit| format!("answer: {hit}")));
+    hits.extend(search(&caller.answers, &of_people).into_iter().map(|hit| format!("answer: {hit}")));
     assert!(caller.answers.len() > 1_000, "answers were kept");
     assert!(hits.is_empty(), "{} leaks:\n{}", hits.len(), hits.join("\n"));
 

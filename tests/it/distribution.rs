@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Datelike, FixedOffset, NaiveTime, TimeDelta, TimeZone, Utc};
-use sira_domain::distribution::routing::{Member, Snapshot, route};
+use sira_domain::distribution::routing::{LeadFacts, Member, Snapshot, route};
 use sira_domain::distribution::{self, Assigned, Block, DecisionTrace, DistributionError};
 use sira_domain::nouns::{LeadId, PoolId, UserId};
 use sira_domain::{Db, Event, Uow};
@@ -322,7 +322,7 @@ async fn leads_of_many_batches_go_where_the_pure_function_sends_them() {
     let mut mirror = Snapshot { turns: 0, round_weight: 0, members };
     for chunk in leads.chunks(7) {
         world.assign(pool, 7).await;
-        let choices = route(&mut mirror, &vec![1; chunk.len()], world.test.clock.now());
+        let choices = route(&mut mirror, &vec![LeadFacts::from(1); chunk.len()], world.test.clock.now());
         for (&lead, choice) in chunk.iter().zip(choices) {
             assert_eq!(world.owner(lead).await, choice.chosen.map(|index| users[index]));
         }

@@ -6,18 +6,24 @@ use chrono::TimeDelta;
 use sira::app::Parts;
 use sira::config::{Config, Loaded};
 use sira_domain::distribution;
-use sira_domain::identity::{self, NewUser, Passwords, Role};
+use sira_domain::identity::{self, HashedPassword, NewUser, Passwords, Role};
 use sira_domain::ingestion::{self, RawEvent};
-use sira_domain::nouns::{InboundId, PoolId, UserId};
+use sira_domain::nouns::{InboundId, PoolId, TeamId, UserId};
 use sira_engine::{Applied, Effect, Running, Settings};
 use sira_jobs::queues;
 use sira_kernel::{Actor, Clock};
 use sira_sandbox::{LeadWish, Sandbox, SandboxLead};
 use sira_testkit::TestDb;
 use sqlx::PgPool;
+use tokio::sync::OnceCell;
 
+/// How long a drain may take.
+pub const DRAIN: Duration = Duration::from_secs(5);
 /// Longest wait for what the workers do.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Stands for the bytes 0 to 23.
+const SIGNING_SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
 
 pub struct House {
     pub db: TestDb,
@@ -39,6 +45,9 @@ impl House {
             app_secret: "secret".into(),
             verify_token: "verify".into(),
             seed: 1,
+            telephony_key: "key".into(),
+            telephony_signing_secret: SIGNING_SECRET.into(),
+            call_pace: Duration::from_millis(2),
         };
         let sandbox = Sandbox::start(settings, Clock::system()).await.unwrap();
         let mut config = Loaded::load(None, &[]).unwrap().config;
@@ -47,6 +56,10 @@ impl House {
         config.meta.base_url = sandbox.base_url().to_owned();
         config.meta.access_token = "token".into();
         config.meta.app_secret = "secret".into();
+        config.telephony.base_url = sandbox.base_url().to_owned();
+        config.telephony.api_key = "key".into();
+        config.telephony.signing_secret = SIGNING_SECRET.into();
+        "+908500000000".clone_into(&mut config.telephony.caller_id);
         let parts = Parts::assemble(&config, db.pool.clone()).await.unwrap();
         let mut uow = parts.cx.begin(Actor::System).await.unwrap();
         let pool = distribution::create_pool(&mut uow, "all", true).await.unwrap();
@@ -54,19 +67,39 @@ impl House {
         Self { db, parts, sandbox, pool, config, _home: home }
     }
 
-    /// An agent of the pool who can carry so many leads.
-    pub async fn agent(&self, username: &str, capacity: i32) -> UserId {
-        let password = identity::generate_password();
-        let password = Passwords::new().hash(username, &password).await.unwrap();
+    /// A team.
+    pub async fn team(&self, name: &str) -> TeamId {
+        let mut uow = self.parts.cx.begin(Actor::System).await.unwrap();
+        let team = identity::ensure_team(&mut uow, name).await.unwrap();
+        uow.commit().await.unwrap();
+        team
+    }
+
+    /// Somebody of the team, outside of every pool.
+    pub async fn person(&self, username: &str, role: Role, team: Option<TeamId>) -> UserId {
         let mut uow = self.parts.cx.begin(Actor::System).await.unwrap();
         let new = NewUser {
             username: username.to_owned(),
             display_name: username.to_owned(),
-            role: Role::Agent,
-            team: None,
-            password,
+            role,
+            team,
+            password: password().await,
         };
         let user = identity::create_user(&mut uow, new).await.unwrap().id;
+        uow.commit().await.unwrap();
+        user
+    }
+
+    /// An agent of the pool who can carry so many leads, with a line of their own.
+    pub async fn agent(&self, username: &str, capacity: i32) -> UserId {
+        self.agent_of(username, capacity, None).await
+    }
+
+    /// The same, of a team.
+    pub async fn agent_of(&self, username: &str, capacity: i32, team: Option<TeamId>) -> UserId {
+        let user = self.person(username, Role::Agent, team).await;
+        let mut uow = self.parts.cx.begin(Actor::System).await.unwrap();
+        identity::set_extension(&mut uow, user, Some("101")).await.unwrap();
         distribution::set_load_limits(&mut uow, user, capacity, capacity).await.unwrap();
         distribution::set_member(&mut uow, self.pool, user, 1).await.unwrap();
         uow.commit().await.unwrap();
@@ -132,6 +165,13 @@ impl House {
         self.until(0, "select count(*) from engine.jobs where state in ('ready', 'running')").await;
         assert_eq!(self.count("select count(*) from engine.jobs where state = 'dead'").await, 0);
     }
+}
+
+/// Hashed once: the hash is slow on purpose.
+async fn password() -> HashedPassword {
+    static HASH: OnceCell<HashedPassword> = OnceCell::const_new();
+    let make = || async { Passwords::new().hash("nobody", &identity::generate_password()).await.unwrap() };
+    HASH.get_or_init(make).await.clone()
 }
 
 pub async fn count(pool: &PgPool, sql: &'static str) -> i64 {

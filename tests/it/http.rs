@@ -7,5 +7,7 @@ mod document;
 mod leads;
 mod operations;
 mod problems;
+mod promises;
 mod serving;
+mod timeline;
 mod webhook;

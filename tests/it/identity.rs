@@ -15,6 +15,7 @@ fn args(username: &str, role: Role, password_stdin: bool) -> CreateArgs {
         display_name: None,
         team: Some("Ankara".to_owned()),
         pool_weight: 1,
+        extension: None,
         password_stdin,
     }
 }

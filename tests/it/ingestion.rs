@@ -204,11 +204,12 @@ impl Desk {
             db: office.db.clone(),
             clock: office.test.clock.clone(),
             cipher: office.cipher.clone(),
-            providers: Providers { meta: meta.clone() },
+            providers: Providers { meta: meta.clone(), telephony: crate::fakes::unasked_telephony() },
             settings: Settings {
                 phone_region: "TR".to_owned(),
                 assign_batch_max: 100,
                 waiting_alarm_after: Duration::from_mins(10),
+                calls: crate::fakes::call_rules(),
             },
         };
         Self { office, cx, meta, job: FetchMetaLead { inbound } }
@@ -257,7 +258,13 @@ fn reachable() -> MetaLead {
 }
 
 fn failure(kind: FailureKind, retry_after: Option<Duration>) -> Result<MetaLead, ProviderError> {
-    Err(ProviderError { kind, code: "1".to_owned(), message: "what happened".to_owned(), retry_after })
+    Err(ProviderError {
+        kind,
+        code: "1".to_owned(),
+        message: "what happened".to_owned(),
+        retry_after,
+        maybe_done: false,
+    })
 }
 
 #[tokio::test]
@@ -269,7 +276,9 @@ async fn an_announced_lead_becomes_a_lead_and_a_second_run_changes_nothing() {
     let lead = LeadId::from_uuid(lead.unwrap());
     let mut conn = desk.office.db.read().await.unwrap();
     let detail =
-        sira_domain::leads::get_detail(&mut conn, sira_domain::leads::Scope::All, lead).await.unwrap();
+        sira_domain::leads::get_detail(&mut conn, sira_domain::leads::Scope::All, lead, desk.cx.clock.now())
+            .await
+            .unwrap();
     assert_eq!(detail.row.campaign_name.as_deref(), Some("Named c1"));
     assert_eq!(detail.row.phone_masked.as_deref(), Some("+90*** ** 17"));
     assert_eq!((detail.consents.whatsapp, detail.consents.sms), (Some(true), Some(false)));

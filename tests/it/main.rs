@@ -2,17 +2,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
+mod calendars;
+mod calls;
 mod canary;
+mod cooling_offs;
 mod distribution;
 mod engine;
+mod fakes;
 mod house;
 mod http;
 mod identity;
 mod ingestion;
 mod jobs;
 mod leads;
+mod live;
 mod postgres;
 mod privacy;
 mod processes;
 mod providers;
+mod sla;
 mod workflows;

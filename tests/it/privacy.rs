@@ -233,9 +233,9 @@ async fn consents_are_not_changed_even_where_triggers_are_switched_off() {
     office.arrive(&office.person_of_campaign(1, "c1")).await;
     for statements in [
         "update consent_ledger set decision = 'refused'",
-        "truncate consent_ledger",
+        "truncate consent_ledger cascade",
         "set local session_replication_role = replica; update consent_ledger set decision = 'refused'",
-        "set local session_replication_role = replica; truncate consent_ledger",
+        "set local session_replication_role = replica; truncate consent_ledger cascade",
     ] {
         let refused = sqlx::raw_sql(statements).execute(&office.test.pool).await.unwrap_err();
         assert!(refused.to_string().contains("append-only"), "{statements}: {refused}");

@@ -2,16 +2,18 @@
 
 use std::process::{Child, Command, Stdio};
 
+use secrecy::ExposeSecret;
+
 use crate::house::House;
 
 const PROCESSES: usize = 8;
 const LEADS: usize = 400;
 
-/// Killed at the end of the test, however it ends.
-struct Worker(Child);
+/// A process that works on every queue. Dropped, it is killed at once (SIGKILL).
+pub struct Worker(Child);
 
 impl Worker {
-    fn start(house: &House) -> Self {
+    pub fn start(house: &House) -> Self {
         let config = &house.config;
         let child = Command::new(env!("CARGO_BIN_EXE_sira"))
             .arg("work")
@@ -21,6 +23,10 @@ impl Worker {
             .env("SIRA__META__BASE_URL", &config.meta.base_url)
             .env("SIRA__META__ACCESS_TOKEN", "token")
             .env("SIRA__META__APP_SECRET", "secret")
+            .env("SIRA__TELEPHONY__BASE_URL", &config.telephony.base_url)
+            .env("SIRA__TELEPHONY__API_KEY", config.telephony.api_key.expose_secret())
+            .env("SIRA__TELEPHONY__SIGNING_SECRET", config.telephony.signing_secret.expose_secret())
+            .env("SIRA__TELEPHONY__CALLER_ID", &config.telephony.caller_id)
             .env("SIRA__LOG__FILTER", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -1,5 +1,7 @@
 //! Claims about the Graph API client, against a server of ours that misbehaves, and against the sandbox.
 
+mod telephony;
+
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -14,6 +16,9 @@ use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 const TOKEN: &str = "token-of-the-test";
 const APP_SECRET: &str = "secret-of-the-test";
+const TELEPHONY_KEY: &str = "key-of-the-test";
+/// Stands for the bytes 0 to 23.
+const SIGNING_SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
 /// `printf %s token-of-the-test | openssl dgst -sha256 -hmac secret-of-the-test`
 const PROOF: &str = "17ca69337fe8d9e814c48cee4bf8636d9db684536e9d431b083e08868d423169";
 
@@ -43,14 +48,20 @@ async fn sandbox() -> Sandbox {
 }
 
 async fn sandbox_at(clock: Clock) -> Sandbox {
-    let settings = Settings {
+    Sandbox::start(settings(), clock).await.expect("a free port is to be had")
+}
+
+fn settings() -> Settings {
+    Settings {
         listen: ([127, 0, 0, 1], 0).into(),
         access_token: TOKEN.into(),
         app_secret: APP_SECRET.into(),
         verify_token: "verify".into(),
         seed: 7,
-    };
-    Sandbox::start(settings, clock).await.expect("a free port is to be had")
+        telephony_key: TELEPHONY_KEY.into(),
+        telephony_signing_secret: SIGNING_SECRET.into(),
+        call_pace: Duration::from_millis(2),
+    }
 }
 
 #[tokio::test]
@@ -162,7 +173,7 @@ async fn a_body_that_stalls_is_a_timeout_and_one_that_breaks_off_is_provider_dow
     assert_eq!(error.kind, FailureKind::Timeout);
     let (uri, _tasks) = sends_half_an_answer(false).await;
     let error = patient(&uri).fetch_lead("17").await.unwrap_err();
-    assert_eq!(error.kind, FailureKind::ProviderDown);
+    assert_eq!((error.kind, error.maybe_done), (FailureKind::ProviderDown, true));
 }
 
 #[tokio::test]
@@ -170,7 +181,7 @@ async fn nobody_there_is_provider_down() {
     // Free since the end of the statement: nobody listens there.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = patient(&format!("http://{free}")).fetch_lead("17").await.unwrap_err();
-    assert_eq!(error.kind, FailureKind::ProviderDown);
+    assert_eq!((error.kind, error.maybe_done), (FailureKind::ProviderDown, false));
 }
 
 #[tokio::test]

@@ -5,8 +5,9 @@ use chrono::TimeDelta;
 use crate::house::House;
 
 const WATCHES: &str = "select count(*) from engine.workflows where kind = 'distribution.assignment_watch'";
-const WAITING_WATCHES: &str = "select count(*) from engine.workflows where status = 'waiting'";
-const DONE_WATCHES: &str = "select count(*) from engine.workflows where status = 'done'";
+const WAITING_WATCHES: &str = "select count(*) from engine.workflows where kind = 'distribution.assignment_watch' and status = 'waiting'";
+const DONE_WATCHES: &str =
+    "select count(*) from engine.workflows where kind = 'distribution.assignment_watch' and status = 'done'";
 const ALARMS: &str = "select count(*) from audit_event where action = 'lead.waits_too_long'";
 const OWNED: &str = "select count(*) from leads where owner_id is not null";
 
@@ -66,7 +67,8 @@ async fn a_watch_killed_after_every_step_reports_no_alarm_twice() {
     house.until(1, DONE_WATCHES).await;
     house.quiet().await;
     assert_eq!(house.count(ALARMS).await, 3);
-    let steps = "select count(*) from engine.workflow_steps";
+    let steps = "select count(*) from engine.workflow_steps step join engine.workflows watch on watch.id = step.workflow_id
+                 where watch.kind = 'distribution.assignment_watch'";
     assert_eq!(house.count(steps).await, 5, "the start, three alarms, the end");
     running.drain(std::time::Duration::from_secs(5)).await;
 }

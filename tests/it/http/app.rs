@@ -1,11 +1,13 @@
 //! The application on a database of its own, called in-process, with an office of four people.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -13,6 +15,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use sira::http::auth::keys::Secrets;
 use sira::http::{App, MetaWebhook, Settings};
+use sira::live::{self, Live};
 use sira_domain::distribution;
 use sira_domain::identity::{self, NewUser, Passwords, Role, User};
 use sira_domain::leads::{self, Channel, NewLead};
@@ -24,8 +27,12 @@ use sira_kernel::{Actor, PersonName, PhoneNumber};
 use sira_providers::ProviderError;
 use sira_providers::meta::{MetaLead, MetaLeads};
 use sira_testkit::TestDb;
+use sqlx::PgPool;
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+
+use crate::fakes::{call_rules, unasked_telephony};
 
 /// The password of everybody in the office.
 pub const PASSWORD: &str = "correct horse battery";
@@ -54,6 +61,8 @@ pub struct TestApp {
     pub app: App,
     pub router: Router,
     pub team: TeamId,
+    /// Ends the hub of live updates.
+    pub stop: CancellationToken,
     home: tempfile::TempDir,
 }
 
@@ -97,20 +106,13 @@ impl TestApp {
 
     /// With changed settings.
     pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::with_live(change, &live::Settings::default()).await
+    }
+
+    /// With changed settings, of the hub of live updates too.
+    pub async fn with_live(change: impl FnOnce(&mut Settings), live: &live::Settings) -> Self {
         let db = TestDb::new().await;
         let home = tempfile::tempdir().unwrap();
-        let cipher = Cipher::new(db.pool.clone(), Arc::new(LocalKeyFile::generate()));
-        let cx = Context {
-            db: Db::new(db.pool.clone(), db.clock.clone(), |_| Vec::new(), Arc::new(|_| {})),
-            clock: db.clock.clone(),
-            cipher,
-            providers: Providers { meta: Arc::new(NoMeta) },
-            settings: sira_jobs::Settings {
-                phone_region: "TR".to_owned(),
-                assign_batch_max: 100,
-                waiting_alarm_after: std::time::Duration::from_mins(10),
-            },
-        };
         let mut settings = Settings {
             meta: MetaWebhook {
                 app_secrets: vec![SecretString::from(META_SECRET)],
@@ -119,15 +121,21 @@ impl TestApp {
             ..Settings::default()
         };
         change(&mut settings);
-        let secrets = Secrets::load_or_create(&home.path().join("secrets/token_key")).unwrap();
-        let metrics = PrometheusBuilder::new().build_recorder().handle();
-        let app = App::new(cx, secrets, metrics, settings).unwrap();
+        let stop = CancellationToken::new();
+        let cx = context(&db, db.pool.clone());
+        let app = assemble(cx, home.path(), settings, live, &stop);
         let router = sira::http::router(app.clone()).unwrap();
         let mut uow = app.cx.begin(Actor::System).await.unwrap();
         distribution::create_pool(&mut uow, "default", true).await.unwrap();
         let team = identity::ensure_team(&mut uow, "Ankara").await.unwrap();
         uow.commit().await.unwrap();
-        Self { db, app, router, team, home }
+        Self { db, app, router, team, stop, home }
+    }
+
+    /// The application of another process: this database and this key file, and nothing else in common.
+    pub fn twin(&self) -> App {
+        let cx = context(&self.db, self.db.pool.clone());
+        assemble(cx, self.home.path(), self.app.settings.clone(), &live::Settings::default(), &self.stop)
     }
 
     /// A user of the team with [`PASSWORD`].
@@ -212,10 +220,14 @@ impl TestApp {
             .unwrap();
     }
 
-    /// Calls the router with this request.
+    /// Calls the router with this request; the body is there to be read.
+    pub async fn call(&self, request: Request<Body>) -> Response {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    /// Calls the router with this request, and reads the answer to its end.
     pub async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
+        let (parts, body) = self.call(request).await.into_parts();
         let bytes = axum::body::to_bytes(body, ANSWER_MAX).await.unwrap().to_vec();
         Answer { status: parts.status, headers: parts.headers, bytes }
     }
@@ -250,7 +262,7 @@ impl TestApp {
     }
 
     /// Where the application keeps its secrets.
-    pub fn home(&self) -> &std::path::Path {
+    pub fn home(&self) -> &Path {
         self.home.path()
     }
 
@@ -258,6 +270,34 @@ impl TestApp {
     pub fn now(&self) -> DateTime<Utc> {
         self.db.clock.now()
     }
+}
+
+fn context(db: &TestDb, pool: PgPool) -> Context {
+    Context {
+        db: Db::new(pool.clone(), db.clock.clone(), |_| Vec::new(), Arc::new(|_| {})),
+        clock: db.clock.clone(),
+        cipher: Cipher::new(pool, Arc::new(LocalKeyFile::generate())),
+        providers: Providers { meta: Arc::new(NoMeta), telephony: unasked_telephony() },
+        settings: sira_jobs::Settings {
+            phone_region: "TR".to_owned(),
+            assign_batch_max: 100,
+            waiting_alarm_after: std::time::Duration::from_mins(10),
+            calls: call_rules(),
+        },
+    }
+}
+
+fn assemble(
+    cx: Context,
+    home: &Path,
+    settings: Settings,
+    live: &live::Settings,
+    stop: &CancellationToken,
+) -> App {
+    let secrets = Secrets::load_or_create(&home.join("secrets/token_key")).unwrap();
+    let metrics = PrometheusBuilder::new().build_recorder().handle();
+    let live = Live::start(cx.db.clone(), live, stop.clone());
+    App::new(cx, secrets, live, metrics, settings).unwrap()
 }
 
 /// A request with JSON.

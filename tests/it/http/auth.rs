@@ -25,7 +25,10 @@ async fn signing_in_answers_a_token_that_works() {
     assert_eq!(me, body["user"]);
     assert_eq!(me["id"], user.id.to_string());
     assert_eq!(me["scope"], "team");
-    assert_eq!(me["permissions"], json!(["leads.view", "leads.create", "leads.edit", "docs.view"]));
+    assert_eq!(
+        me["permissions"],
+        json!(["leads.view", "leads.create", "leads.edit", "leads.call", "leads.reopen", "docs.view"])
+    );
     assert_eq!(app.count("select count(*) from audit_event where action = 'user.signed_in'").await, 1);
 }
 

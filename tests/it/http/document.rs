@@ -8,13 +8,14 @@ use sira_domain::identity::{Permission, Role};
 use super::app::{TestApp, request};
 
 /// The routes that answer a stranger. A new one is decided here, not by accident.
-const OPEN: [&str; 6] = [
+const OPEN: [&str; 7] = [
     "GET /livez",
     "GET /problems/{code}",
     "GET /readyz",
     "GET /webhooks/meta",
     "POST /api/v1/auth/login",
     "POST /webhooks/meta",
+    "POST /webhooks/telephony",
 ];
 
 struct Operation {
@@ -42,7 +43,8 @@ async fn status(app: &TestApp, operation: &Operation, token: &str) -> u16 {
     let path = operation.path.replace("{id}", &uuid::Uuid::nil().to_string()).replace("{code}", "not_found");
     let headers = [("content-type", "application/json")];
     let sent = request(operation.method.clone(), &path, token, &headers, Body::from("{}"));
-    app.send(sent).await.status.as_u16()
+    // The status alone: a stream has no end.
+    app.call(sent).await.status().as_u16()
 }
 
 #[tokio::test]
@@ -70,12 +72,24 @@ async fn every_role_gets_exactly_what_its_permissions_say() {
     for role in Role::ALL {
         let (_, token) = app.signed_in(role).await;
         for operation in operations() {
-            let name = operation.permission.trim_start_matches("local|");
+            let name = operation.permission.rsplit('|').next().unwrap();
             let Some(permission) = Permission::ALL.into_iter().find(|p| p.as_str() == name) else { continue };
             let allowed = status(&app, &operation, &token).await != 403;
             assert_eq!(allowed, role.can(permission), "{role:?} {} {}", operation.method, operation.path);
         }
     }
+}
+
+#[test]
+fn the_stream_is_published_as_one_that_takes_a_token_or_a_ticket() {
+    let document = serde_json::to_value(sira::http::openapi("/api/v1").unwrap()).unwrap();
+    let stream = &document["paths"]["/api/v1/events"]["get"];
+    assert_eq!(stream[sira::http::PERMISSION_EXTENSION], "ticket|leads.view");
+    assert_eq!(stream["security"], serde_json::json!([{ "bearer": [] }, { "ticket": [] }]));
+    let scheme = &document["components"]["securitySchemes"]["ticket"];
+    assert_eq!((&scheme["type"], &scheme["in"]), (&"apiKey".into(), &"query".into()));
+    let tickets = &document["paths"]["/api/v1/events/tickets"]["post"]["security"];
+    assert_eq!(*tickets, serde_json::json!([{ "bearer": [] }]), "a ticket gets no ticket");
 }
 
 #[tokio::test]
@@ -118,9 +132,15 @@ fn a_base_path_of_another_form_stops_the_boot() {
 }
 
 #[tokio::test]
-async fn the_api_can_be_mounted_at_the_root() {
-    let app = TestApp::with(|settings| settings.base_path = String::new()).await;
-    let (_, token) = app.signed_in(Role::Admin).await;
-    assert_eq!(app.get("/leads", &token).await.status, 200);
-    assert_eq!(app.get("/api/v1/leads", &token).await.problem(), "not_found");
+async fn the_api_can_be_mounted_where_its_clients_expect_it() {
+    for base in ["", "/crm"] {
+        let app = TestApp::with(|settings| settings.base_path = base.to_owned()).await;
+        let (agent, token) = app.signed_in(Role::Agent).await;
+        let lead = app.lead(1, Some(&agent)).await;
+        assert_eq!(app.get(&format!("{base}/leads"), &token).await.status, 200);
+        assert_eq!(app.get("/api/v1/leads", &token).await.problem(), "not_found");
+        let call = format!("{base}/leads/{lead}/call");
+        let refused = app.post(&call, &token, &[("idempotency-key", "one")], &serde_json::json!({})).await;
+        assert_eq!(refused.problem(), "no_line", "{call}");
+    }
 }

@@ -27,7 +27,7 @@ async fn a_new_person_becomes_a_waiting_lead_with_all_that_belongs_to_it() {
     };
     let detail = {
         let mut conn = office.db.read().await.unwrap();
-        leads::get_detail(&mut conn, leads::Scope::All, id).await.unwrap()
+        leads::get_detail(&mut conn, leads::Scope::All, id, office.test.clock.now()).await.unwrap()
     };
     assert!(detail.row.reference.starts_with("L-"));
     assert_eq!((detail.row.status.as_str(), detail.row.version), ("new", 1));
@@ -195,7 +195,8 @@ async fn a_known_person_joins_and_stays_with_the_owner() {
     again.emails = vec![email("second")];
     assert_eq!(office.arrive(&again).await, Arrival::Joined(id));
     let mut conn = office.db.read().await.unwrap();
-    let detail = leads::get_detail(&mut conn, leads::Scope::Own(agent), id).await.unwrap();
+    let detail =
+        leads::get_detail(&mut conn, leads::Scope::Own(agent), id, office.test.clock.now()).await.unwrap();
     assert_eq!(detail.row.owner_id, Some(agent.uuid()));
     assert_eq!((detail.row.waiting_since, detail.row.version), (None, 3));
     assert_eq!(detail.contacts.len(), 4);
@@ -234,7 +235,7 @@ async fn a_closed_lead_that_asks_again_waits_again_without_its_owner() {
     office.close(id).await;
     assert_eq!(office.arrive(&office.person(1)).await, Arrival::Reopened(id));
     let mut conn = office.db.read().await.unwrap();
-    let detail = leads::get_detail(&mut conn, leads::Scope::All, id).await.unwrap();
+    let detail = leads::get_detail(&mut conn, leads::Scope::All, id, office.test.clock.now()).await.unwrap();
     assert_eq!((detail.row.status.as_str(), detail.row.owner_id), ("new", None));
     assert!(detail.row.waiting_since.is_some());
     assert_eq!(detail.assignments[0].end_reason.as_deref(), Some("reopened"));

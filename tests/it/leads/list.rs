@@ -118,7 +118,7 @@ async fn scope_hides_what_is_others() {
         }
         let mut conn = office.db.read().await.unwrap();
         for id in &ids {
-            let detail = leads::get_detail(&mut conn, scope, *id).await;
+            let detail = leads::get_detail(&mut conn, scope, *id, office.test.clock.now()).await;
             if expected.contains(id) {
                 assert_eq!(detail.unwrap().row.id, *id);
             } else {

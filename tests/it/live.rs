@@ -1,0 +1,8 @@
+//! Claims about live updates.
+
+mod hub;
+mod listener;
+mod scope;
+mod sequence;
+mod streams;
+mod tickets;
