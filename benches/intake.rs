@@ -25,7 +25,8 @@ const FIGURES: &str = "
         from inbound_events inbound
         join lead_enquiries enquiry on enquiry.inbound_id = inbound.id and enquiry.effect = 'created'
         join lead_assignments assignment on assignment.lead_id = enquiry.lead_id
-        join engine.workflows watch on watch.key = enquiry.lead_id::text
+        join engine.workflows watch
+          on watch.kind = 'distribution.assignment_watch' and watch.key = enquiry.lead_id::text
         join engine.workflow_steps step on step.workflow_id = watch.id and step.decision = 'done'
     )
     select count(*) as leads,
@@ -79,7 +80,8 @@ async fn settle(up: &Up) -> anyhow::Result<()> {
     loop {
         let open: i64 = sqlx::query_scalar(
             "select (select count(*) from inbound_events where state = 'pending')
-                  + (select count(*) from engine.workflows where finished_at is null)",
+                  + (select count(*) from engine.workflows
+                     where kind = 'distribution.assignment_watch' and finished_at is null)",
         )
         .fetch_one(up.pool())
         .await?;
