@@ -1,6 +1,6 @@
 //! Masked calls: place one, see how it stands, say what became of it. No number is in any answer.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -15,6 +15,7 @@ use sira_domain::calls::{
 };
 use sira_domain::idempotency;
 use sira_domain::leads;
+use sira_domain::live::CALL_STATUS;
 use sira_domain::nouns::CallId;
 use sira_domain::privacy::Subject;
 use sira_domain::timeline::NOTE_CHARS_MAX;
@@ -24,15 +25,14 @@ use uuid::Uuid;
 use super::auth::Caller;
 use super::catalogue::{Code, Text};
 use super::extract::{ApiJson, IdempotencyKey, OriginalPath, PathId};
-use super::idempotent;
+use super::idempotent::{self, Once};
 use super::message::{self, Message};
 use super::problem::{ApiError, FieldError, Problem};
 use super::state::App;
+use crate::live::{self, Subscription};
 
 /// How long a request waits for the provider before it answers 202.
 const PROVIDER_WAIT: Duration = Duration::from_secs(3);
-/// Between two looks at a call that is waited for: the first one, and the longest.
-const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(160));
 
 const NOTE: Text = Text {
     tr: "Not boş olamaz ve en çok 4.000 karakterdir.",
@@ -153,6 +153,8 @@ pub async fn create_call(
         CallPurpose::Commercial => Purpose::Commercial,
     };
     let wish = Wish { lead: id.into(), caller: &user, purpose };
+    // Before the call is stored: its answer cannot be missed.
+    let told = app.live.subscribe().await;
     let mut uow = app.cx.begin(user.actor()).await?;
     if let Some(kept) = idempotent::begin(&mut uow, &request).await? {
         return replay(&app, &kept.body).await;
@@ -172,7 +174,7 @@ pub async fn create_call(
     let answer = json!({ "callId": call.id });
     idempotency::keep(&mut uow, &request, StatusCode::ACCEPTED.as_u16(), &answer).await?;
     uow.commit().await?;
-    let call = wait_for_provider(&app, call).await?;
+    let call = wait_for_provider(&app, call.id, told).await?;
     answer_with(&app, &call)
 }
 
@@ -188,16 +190,27 @@ async fn replay(app: &App, kept: &Value) -> Result<Response, ApiError> {
     answer_with(app, &call).map(idempotent::mark_replayed)
 }
 
-/// Looks at the call until the provider has answered, or the wait is over.
-async fn wait_for_provider(app: &App, mut call: Call) -> Result<Call, ApiError> {
-    let (begun, mut pause) = (Instant::now(), LOOK_EVERY.0);
-    while call.session.status == CallStatus::Queued && begun.elapsed() < PROVIDER_WAIT {
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LOOK_EVERY.1);
-        let mut conn = app.cx.db.read().await?;
-        call = calls::find(&mut conn, call.id).await?.ok_or(Code::NotFound)?;
+/// Waits until it is told that the provider has answered, or the wait is over; the call as it stands then.
+async fn wait_for_provider(app: &App, id: CallId, told: Option<Subscription>) -> Result<Call, ApiError> {
+    if let Some(told) = told {
+        // In time or not: what is stored counts.
+        let _ = tokio::time::timeout(PROVIDER_WAIT, until_answered(told, &id.to_string())).await;
     }
-    Ok(call)
+    let mut conn = app.cx.db.read().await?;
+    calls::find(&mut conn, id).await?.ok_or_else(|| Code::NotFound.into())
+}
+
+/// Hears events until the call is queued no longer; or one cannot know, because some were missed.
+async fn until_answered(mut told: Subscription, call: &str) {
+    while let Ok(live::Message::Event(event)) = told.receiver.recv().await {
+        if event.name != CALL_STATUS || !event.body.contains(call) {
+            continue;
+        }
+        let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
+        if body["callId"] == call && body["status"] != CallStatus::Queued.code() {
+            return;
+        }
+    }
 }
 
 fn answer_with(app: &App, call: &Call) -> Result<Response, ApiError> {
@@ -294,17 +307,10 @@ pub struct OutcomeView {
 ))]
 pub async fn record_call_outcome(
     State(app): State<App>,
-    Caller(user): Caller,
     PathId(id): PathId,
-    OriginalPath(path): OriginalPath,
-    IdempotencyKey(key): IdempotencyKey,
-    body: ApiJson<CreateOutcome>,
+    once: Once<CreateOutcome>,
 ) -> Result<Response, ApiError> {
-    let (request, kept) = idempotent::look_up(&app, &user, &path, key, &body.raw).await?;
-    if let Some(kept) = kept {
-        return kept.answer();
-    }
-    let asked = body.value;
+    let (asked, user) = (&once.body, &once.user);
     let note = asked.note.as_deref().map(check_note).transpose()?;
     let call = {
         let mut conn = app.cx.db.read().await?;
@@ -318,22 +324,20 @@ pub async fn record_call_outcome(
         reason: asked.reason.as_deref(),
         follow_up_at: asked.follow_up_at,
     };
-    let mut uow = app.cx.begin(user.actor()).await?;
-    if let Some(kept) = idempotent::begin(&mut uow, &request).await? {
-        return kept.answer();
-    }
-    let Recorded { version, status, note, follow_up } =
-        calls::record_outcome(&mut uow, &call, &user, &new).await?;
-    let view = OutcomeView {
-        call_id: call.id.uuid(),
-        lead_id: call.lead.uuid(),
-        status,
-        version,
-        note_id: note.map(sira_kernel::Id::uuid),
-        follow_up_id: follow_up.map(sira_kernel::Id::uuid),
-        message: message::OUTCOME_RECORDED,
-    };
-    idempotent::finish(uow, &request, StatusCode::CREATED, &view).await
+    once.run(&app, StatusCode::CREATED, async |uow| {
+        let Recorded { version, status, note, follow_up } =
+            calls::record_outcome(uow, &call, user, &new).await?;
+        Ok(OutcomeView {
+            call_id: call.id.uuid(),
+            lead_id: call.lead.uuid(),
+            status,
+            version,
+            note_id: note.map(sira_kernel::Id::uuid),
+            follow_up_id: follow_up.map(sira_kernel::Id::uuid),
+            message: message::OUTCOME_RECORDED,
+        })
+    })
+    .await
 }
 
 /// A note's text, without white space around it.

@@ -12,13 +12,13 @@ use sira_kernel::PhoneNumber;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::auth::Caller;
 use super::catalogue::{Code, Text};
-use super::extract::{ApiJson, IdempotencyKey, OriginalPath, PathId};
+use super::extract::PathId;
+use super::idempotent::Once;
+use super::leads as http_leads;
 use super::message::{self, Message};
 use super::problem::{ApiError, FieldError, Problem};
 use super::state::App;
-use super::{idempotent, leads as http_leads};
 
 const PHONE: Text = Text {
     tr: "Telefon numarası okunamadı. Ülke koduyla yazın: +90 5xx xxx xx xx.",
@@ -48,27 +48,18 @@ pub struct LeadDone {
 ))]
 pub async fn redistribute_lead(
     State(app): State<App>,
-    Caller(user): Caller,
     PathId(id): PathId,
-    OriginalPath(path): OriginalPath,
-    IdempotencyKey(key): IdempotencyKey,
-    body: ApiJson<Nothing>,
+    once: Once<Nothing>,
 ) -> Result<Response, ApiError> {
-    let (request, kept) = idempotent::look_up(&app, &user, &path, key, &body.raw).await?;
-    if let Some(kept) = kept {
-        return kept.answer();
-    }
-    let mut uow = app.cx.begin(user.actor()).await?;
-    if let Some(kept) = idempotent::begin(&mut uow, &request).await? {
-        return kept.answer();
-    }
-    let lead = LeadId::from_uuid(id);
-    leads::search::find(uow.conn(), user.scope(), lead).await?.ok_or(Code::NotFound)?;
-    if !leads::redistribute(&mut uow, lead, Some(user.role)).await? {
-        return Err(Code::NotInQueue.into());
-    }
-    let done = LeadDone { id, message: message::LEAD_REDISTRIBUTED };
-    idempotent::finish(uow, &request, StatusCode::OK, &done).await
+    let (lead, user) = (LeadId::from_uuid(id), &once.user);
+    once.run(&app, StatusCode::OK, async |uow| {
+        leads::search::find(uow.conn(), user.scope(), lead).await?.ok_or(Code::NotFound)?;
+        if !leads::redistribute(uow, lead, Some(user.role)).await? {
+            return Err(Code::NotInQueue.into());
+        }
+        Ok(LeadDone { id, message: message::LEAD_REDISTRIBUTED })
+    })
+    .await
 }
 
 /// A right number.
@@ -91,30 +82,21 @@ pub struct CorrectPhone {
 ))]
 pub async fn correct_contact(
     State(app): State<App>,
-    Caller(user): Caller,
     PathId(id): PathId,
-    OriginalPath(path): OriginalPath,
-    IdempotencyKey(key): IdempotencyKey,
-    body: ApiJson<CorrectPhone>,
+    once: Once<CorrectPhone>,
 ) -> Result<Response, ApiError> {
-    let (request, kept) = idempotent::look_up(&app, &user, &path, key, &body.raw).await?;
-    if let Some(kept) = kept {
-        return kept.answer();
-    }
-    let phone = PhoneNumber::parse(&body.value.phone, &app.cx.settings.phone_region).map_err(|_| {
+    let phone = PhoneNumber::parse(&once.body.phone, &app.cx.settings.phone_region).map_err(|_| {
         ApiError::new(Code::InvalidBody).with(FieldError::body("/phone", "wrong_value", PHONE))
     })?;
     let lead = LeadId::from_uuid(id);
-    http_leads::check_visible(&app, &user, lead).await?;
+    http_leads::check_visible(&app, &once.user, lead).await?;
     let key = app.cx.cipher.key(Subject::Lead(lead)).await?;
     let phone = leads::prepare_phone(&app.cx.cipher, &key, &phone);
-    let mut uow = app.cx.begin(user.actor()).await?;
-    if let Some(kept) = idempotent::begin(&mut uow, &request).await? {
-        return kept.answer();
-    }
-    leads::correct_phone(&mut uow, lead, &phone).await?;
-    let done = LeadDone { id, message: message::CONTACT_CORRECTED };
-    idempotent::finish(uow, &request, StatusCode::CREATED, &done).await
+    once.run(&app, StatusCode::CREATED, async |uow| {
+        leads::correct_phone(uow, lead, &phone).await?;
+        Ok(LeadDone { id, message: message::CONTACT_CORRECTED })
+    })
+    .await
 }
 
 /// Says that what was agreed with the person for a time is done.
@@ -125,25 +107,16 @@ pub async fn correct_contact(
 ))]
 pub async fn complete_follow_up(
     State(app): State<App>,
-    Caller(user): Caller,
     PathId(id): PathId,
-    OriginalPath(path): OriginalPath,
-    IdempotencyKey(key): IdempotencyKey,
-    body: ApiJson<Nothing>,
+    once: Once<Nothing>,
 ) -> Result<Response, ApiError> {
-    let (request, kept) = idempotent::look_up(&app, &user, &path, key, &body.raw).await?;
-    if let Some(kept) = kept {
-        return kept.answer();
-    }
-    let mut uow = app.cx.begin(user.actor()).await?;
-    if let Some(kept) = idempotent::begin(&mut uow, &request).await? {
-        return kept.answer();
-    }
-    let lead = LeadId::from_uuid(id);
-    leads::search::find(uow.conn(), user.scope(), lead).await?.ok_or(Code::NotFound)?;
-    if !follow_ups::close(&mut uow, lead, "done").await? {
-        return Err(Code::NotFound.into());
-    }
-    let done = LeadDone { id, message: message::FOLLOW_UP_DONE };
-    idempotent::finish(uow, &request, StatusCode::OK, &done).await
+    let (lead, user) = (LeadId::from_uuid(id), &once.user);
+    once.run(&app, StatusCode::OK, async |uow| {
+        leads::search::find(uow.conn(), user.scope(), lead).await?.ok_or(Code::NotFound)?;
+        if !follow_ups::close(uow, lead, "done").await? {
+            return Err(Code::NotFound.into());
+        }
+        Ok(LeadDone { id, message: message::FOLLOW_UP_DONE })
+    })
+    .await
 }

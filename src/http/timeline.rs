@@ -3,7 +3,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -20,12 +20,13 @@ use super::auth::Caller;
 use super::calls::check_note;
 use super::catalogue::{Code, Text};
 use super::cursor::ListId;
-use super::extract::{ApiJson, ApiQuery, IdempotencyKey, OriginalPath, PathId};
+use super::extract::{ApiQuery, PathId};
+use super::idempotent::Once;
+use super::leads as http_leads;
 use super::message::{self, Message};
 use super::page::{self, PageInfo, PageRequest};
 use super::problem::{ApiError, FieldError, Problem};
 use super::state::App;
-use super::{idempotent, leads as http_leads};
 
 const UNKNOWN_KIND: Text =
     Text { tr: "Böyle bir tür yok. allowed alanına bakın.", en: "There is no such type. See allowed." };
@@ -206,25 +207,16 @@ pub struct NoteAdded {
 ))]
 pub async fn create_note(
     State(app): State<App>,
-    Caller(user): Caller,
     PathId(id): PathId,
-    OriginalPath(path): OriginalPath,
-    IdempotencyKey(key): IdempotencyKey,
-    body: ApiJson<CreateNote>,
+    once: Once<CreateNote>,
 ) -> Result<Response, ApiError> {
-    let (request, kept) = idempotent::look_up(&app, &user, &path, key, &body.raw).await?;
-    if let Some(kept) = kept {
-        return kept.answer();
-    }
-    let (lead, text) = (LeadId::from_uuid(id), check_note(&body.value.note)?);
-    http_leads::check_visible(&app, &user, lead).await?;
+    let (lead, user, text) = (LeadId::from_uuid(id), &once.user, check_note(&once.body.note)?);
+    http_leads::check_visible(&app, user, lead).await?;
     let key = app.cx.cipher.key(Subject::Lead(lead)).await?;
-    let mut uow = app.cx.begin(user.actor()).await?;
-    if let Some(kept) = idempotent::begin(&mut uow, &request).await? {
-        return kept.answer();
-    }
-    leads::search::find(uow.conn(), user.scope(), lead).await?.ok_or(Code::NotFound)?;
-    let note = timeline::add_note(&mut uow, lead, user.id, &key, text).await?;
-    let added = NoteAdded { note_id: note.uuid(), message: message::NOTE_ADDED };
-    Ok(idempotent::finish(uow, &request, StatusCode::CREATED, &added).await?.into_response())
+    once.run(&app, StatusCode::CREATED, async |uow| {
+        leads::search::find(uow.conn(), user.scope(), lead).await?.ok_or(Code::NotFound)?;
+        let note = timeline::add_note(uow, lead, user.id, &key, text).await?;
+        Ok(NoteAdded { note_id: note.uuid(), message: message::NOTE_ADDED })
+    })
+    .await
 }

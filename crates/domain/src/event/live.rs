@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Event;
 use crate::calls::CallStatus;
-use crate::live::LiveEvent;
+use crate::live::{CALL_STATUS, LiveEvent};
 use crate::nouns::{LeadId, SlaTimerId, UserId};
 
 impl Event {
@@ -82,13 +82,13 @@ impl Event {
             }
             Self::CallRequested { call, lead, user } => {
                 let body = json!({ "callId": call, "status": CallStatus::Queued.code() });
-                for_user(*user, "callSession.status", *lead, body)
+                for_user(*user, CALL_STATUS, *lead, body)
             }
             Self::CallStatusChanged { call, lead, user, to, failure, talk_s, .. } => {
                 let body = json!({
                     "callId": call, "status": to.code(), "failure": failure, "talkSeconds": talk_s,
                 });
-                for_user(*user, "callSession.status", *lead, body)
+                for_user(*user, CALL_STATUS, *lead, body)
             }
             Self::CallOutcomeRecorded { call, lead, disposition } => {
                 one("call.outcomeRecorded", *lead, json!({ "callId": call, "disposition": disposition }))

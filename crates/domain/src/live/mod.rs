@@ -29,6 +29,8 @@ pub const BATCH_MAX: u16 = 1000;
 pub const KEPT_FOR: TimeDelta = TimeDelta::hours(24);
 /// How long a ticket is good.
 pub const TICKET_LIFETIME: TimeDelta = TimeDelta::minutes(1);
+/// The name under which it is told that a call moved: `{ callId, status, .. }`.
+pub const CALL_STATUS: &str = "callSession.status";
 /// Bytes of a ticket: 256 random bits.
 const TICKET_BYTES: usize = 32;
 /// Most expired tickets that a new one clears away: more than one, so that the table shrinks, and few, so that nobody
