@@ -95,6 +95,19 @@ async fn webhooks_late_twice_reversed_or_before_the_answer_end_the_same() {
     assert_eq!(office.house.count(parked).await, 0, "news that came before is the call's");
     let strays = "select count(*) from provider_exchanges where call_id is null";
     assert_eq!(office.house.count(strays).await, 0);
+    // A sealed value begins with its version, its algorithm and the id of its key.
+    let sealed_by = "select count(*) from provider_exchanges exchange join keystore.data_keys key
+         on key.id = encode(substr(exchange.request_sealed, 3, 16), 'hex')::uuid";
+    let of_lead = format!("{sealed_by} where key.subject_kind = 'lead' and key.subject = exchange.lead_id");
+    let of_row =
+        format!("{sealed_by} where key.subject_kind = 'inbound_event' and key.subject = exchange.id");
+    let house = &office.house;
+    let count = async |sql: String| -> i64 {
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&house.db.pool).await.unwrap()
+    };
+    let (of_lead, of_row) = (count(of_lead).await, count(of_row).await);
+    assert!(of_row > 0, "some news came before its call was known");
+    assert_eq!(of_lead + of_row, house.count("select count(*) from provider_exchanges").await);
     assert_eq!(office.house.count(DIALLED).await, 5);
     running.drain(DRAIN).await;
 }

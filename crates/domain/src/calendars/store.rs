@@ -46,11 +46,7 @@ pub async fn list(conn: &mut PgConnection, ids: &[CalendarId]) -> Result<Vec<Sto
     .await?;
     let stored = rows.into_iter().map(|row| {
         let hours = row.weekdays.into_iter().zip(row.starts).zip(row.ends);
-        let blocks = hours.map(|((weekday, starts), ends)| Block {
-            weekday: weekday as u8,
-            starts_minute: starts as u16,
-            ends_minute: ends as u16,
-        });
+        let blocks = hours.map(|((weekday, starts), ends)| Block::from_columns(weekday, starts, ends));
         let closed = row.days.into_iter().zip(row.froms).zip(row.tos);
         let names = row.names_tr.into_iter().zip(row.names_en);
         let holidays = closed.zip(names).map(|(((day, from), to), (name_tr, name_en))| Holiday {
@@ -129,9 +125,7 @@ pub async fn replace_parts(
 }
 
 async fn replace_hours(conn: &mut PgConnection, id: CalendarId, blocks: &[Block]) -> Result<(), sqlx::Error> {
-    let weekdays: Vec<i16> = blocks.iter().map(|block| i16::from(block.weekday)).collect();
-    let starts: Vec<i16> = blocks.iter().map(|block| block.starts_minute as i16).collect();
-    let ends: Vec<i16> = blocks.iter().map(|block| block.ends_minute as i16).collect();
+    let (weekdays, starts, ends) = Block::columns(blocks);
     sqlx::query!("delete from calendar_hours where calendar_id = $1", id.uuid()).execute(&mut *conn).await?;
     sqlx::query!(
         "insert into calendar_hours (calendar_id, weekday, starts_minute, ends_minute)

@@ -102,8 +102,9 @@ pub struct ExchangeRow {
     pub at: DateTime<Utc>,
 }
 
-/// Keeps an exchange, sealed under the lead's own key; what belongs to no call yet under a key of its own, until
-/// its call is known.
+/// Keeps an exchange, sealed under the lead's key, or, while it is not known whose call it is about, under a key of its
+/// own: of an inbound subject that nothing else has, whose id becomes the row's. So the row alone says which key opens
+/// it, and whoever erases the lead finds both.
 pub async fn keep_exchange(uow: &mut Uow, key: &DataKey, new: &NewExchange<'_>) -> Result<(), sqlx::Error> {
     let now = uow.now();
     store::insert(uow.conn(), key, new, now).await

@@ -230,6 +230,19 @@ pub struct Session {
 }
 
 impl Session {
+    /// Nothing was heard yet.
+    pub const fn queued() -> Self {
+        Self {
+            status: CallStatus::Queued,
+            agent_leg: None,
+            callee_leg: None,
+            answered_at: None,
+            ended_at: None,
+            talk_s: None,
+            failure: None,
+        }
+    }
+
     /// Takes one piece of news in. Answers whether it changed anything; what is late or repeated does not.
     pub fn hear(&mut self, event: &LegEvent) -> bool {
         let known = match event.leg {
@@ -321,18 +334,6 @@ mod tests {
 
     use super::*;
 
-    fn new() -> Session {
-        Session {
-            status: CallStatus::Queued,
-            agent_leg: None,
-            callee_leg: None,
-            answered_at: None,
-            ended_at: None,
-            talk_s: None,
-            failure: None,
-        }
-    }
-
     fn news(leg: Leg, state: LegState, second: i64) -> LegEvent {
         let at = DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap();
         let talk_s = (leg == Leg::Callee && state == LegState::Completed).then_some(42);
@@ -369,7 +370,7 @@ mod tests {
             (Some(LegState::Failed), S::Failed),
             (Some(LegState::Canceled), S::Canceled),
         ] {
-            let mut session = new();
+            let mut session = Session::queued();
             session.hear(&news(Leg::Agent, LegState::Completed, 0));
             assert_eq!(session.status, S::Initiated, "the agent's end tells nothing");
             assert!(session.is_in_doubt());
@@ -387,7 +388,7 @@ mod tests {
             (Some(LegState::Ringing), CallStatus::NoAnswer),
             (Some(LegState::Answered), CallStatus::Completed),
         ] {
-            let mut session = new();
+            let mut session = Session::queued();
             if let Some(state) = callee {
                 session.hear(&news(Leg::Callee, state, 0));
             }
@@ -429,7 +430,7 @@ mod tests {
             again in proptest::collection::vec(0..8_usize, 0..20),
         ) {
             let all = answered();
-            let mut session = new();
+            let mut session = Session::queued();
             let mut before = session.status;
             for n in order.into_iter().chain(again) {
                 session.hear(&all[n]);

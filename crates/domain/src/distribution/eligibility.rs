@@ -35,6 +35,21 @@ pub struct Block {
 }
 
 impl Block {
+    /// Of its stored columns: weekday, start, end.
+    pub(crate) const fn from_columns(weekday: i16, starts: i16, ends: i16) -> Self {
+        Self { weekday: weekday as u8, starts_minute: starts as u16, ends_minute: ends as u16 }
+    }
+
+    /// Blocks as columns to store: weekdays, starts, ends.
+    pub(crate) fn columns(blocks: &[Self]) -> (Vec<i16>, Vec<i16>, Vec<i16>) {
+        let column = |of: fn(&Self) -> i16| blocks.iter().map(of).collect();
+        (
+            column(|block| i16::from(block.weekday)),
+            column(|block| block.starts_minute as i16),
+            column(|block| block.ends_minute as i16),
+        )
+    }
+
     fn has(self, weekday: u8, minute: u16) -> bool {
         self.weekday == weekday && self.starts_minute <= minute && minute < self.ends_minute
     }

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 
 use crate::calls::exchanges::{ExchangeRow, NewExchange, REQUEST, RESPONSE};
 use crate::nouns::{CallId, LeadId};
-use crate::privacy::DataKey;
+use crate::privacy::{DataKey, Subject};
 
 pub async fn insert(
     conn: &mut PgConnection,
@@ -14,7 +14,10 @@ pub async fn insert(
     new: &NewExchange<'_>,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    let id = Id::<ExchangeRow>::new().uuid();
+    let id = match key.subject() {
+        Subject::Lead(_) => Id::<ExchangeRow>::new().uuid(),
+        Subject::Inbound(own) => own.uuid(),
+    };
     sqlx::query!(
         "insert into provider_exchanges
              (id, provider, operation, direction, lead_id, call_id, provider_ref, http_status, latency_ms, failure,

@@ -143,11 +143,8 @@ pub async fn list_hours(
     .await?;
     let mut hours: HashMap<Uuid, Vec<Block>> = HashMap::new();
     for row in rows {
-        hours.entry(row.user_id).or_default().push(Block {
-            weekday: row.weekday as u8,
-            starts_minute: row.starts_minute as u16,
-            ends_minute: row.ends_minute as u16,
-        });
+        let block = Block::from_columns(row.weekday, row.starts_minute, row.ends_minute);
+        hours.entry(row.user_id).or_default().push(block);
     }
     Ok(hours)
 }

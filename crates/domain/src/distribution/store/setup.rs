@@ -125,9 +125,7 @@ pub async fn replace_hours(
     user: UserId,
     blocks: &[Block],
 ) -> Result<(), sqlx::Error> {
-    let weekdays: Vec<i16> = blocks.iter().map(|block| i16::from(block.weekday)).collect();
-    let starts: Vec<i16> = blocks.iter().map(|block| block.starts_minute as i16).collect();
-    let ends: Vec<i16> = blocks.iter().map(|block| block.ends_minute as i16).collect();
+    let (weekdays, starts, ends) = Block::columns(blocks);
     sqlx::query!("delete from working_hours where user_id = $1", user.uuid()).execute(&mut *conn).await?;
     sqlx::query!(
         "insert into working_hours (user_id, weekday, starts_minute, ends_minute)
