@@ -7,15 +7,18 @@
 //! stops when the client has the whole answer: the intent is committed, the provider was asked, its answer is
 //! committed. Says how many answers still were `queued`, because the provider had not been asked within three seconds.
 
+mod stage;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
-use sira::cli::up::{Progress, Up};
-use sira::config::Loaded;
+use sira::cli::up::Up;
 use sira::demo;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
+
+use self::stage::report;
 
 const RATE_DEFAULT: u32 = 50;
 const CALLS_DEFAULT: usize = 1500;
@@ -29,21 +32,15 @@ async fn main() -> anyhow::Result<()> {
     let mut numbers = std::env::args().filter_map(|argument| argument.parse::<u32>().ok());
     let rate = numbers.next().unwrap_or(RATE_DEFAULT).max(1);
     let calls = numbers.next().map_or(Ok(CALLS_DEFAULT), usize::try_from)?;
-    let home = tempfile::tempdir()?;
-    let mut config = Loaded::load(None, &[])?.config;
-    config.data.dir = home.path().join("data");
-    config.http.listen.set_port(0);
-    config.sandbox.enabled = true;
-    config.telephony.calls_per_user_per_minute = 10_000;
-    let base = config.http.base_path.clone();
-    let data = config.data.dir.clone();
-    let up = Up::start(config, &mut Progress::begin()).await?;
-    let base = format!("http://{}{base}", up.address);
+    let (up, home) = stage::start(|config| config.telephony.calls_per_user_per_minute = 10_000).await?;
+    let base = format!("http://{}/api/v1", up.address);
     let leads = owned_leads(&up, calls).await?;
     let client = reqwest::Client::builder().no_proxy().build()?;
     let mut tokens = Vec::new();
     for username in ["agent1", "agent2", "agent3"] {
-        let token = sign_in(&client, &base, username, &demo::password_of(&data, username)?).await?;
+        let token =
+            sign_in(&client, &base, username, &demo::password_of(&home.path().join("data"), username)?)
+                .await?;
         tokens.push((username, token));
     }
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
@@ -113,9 +110,4 @@ async fn sign_in(
     let body = json!({ "username": username, "password": password });
     let answer: Value = client.post(format!("{base}/auth/login")).json(&body).send().await?.json().await?;
     Ok(answer["accessToken"].as_str().context("signed in")?.to_owned())
-}
-
-#[expect(clippy::print_stdout, reason = "the figures are the output")]
-fn report(line: &str) {
-    println!("{line}");
 }

@@ -7,11 +7,14 @@
 //! assigning transaction began, and when the first transaction after its commit was at work (the watch over the lead
 //! being told), which is an upper bound of the commit. Also says the resident memory before and after.
 
+mod stage;
+
 use std::time::{Duration, Instant};
 
-use sira::cli::up::{Progress, Up};
-use sira::config::Loaded;
+use sira::cli::up::Up;
 use sqlx::Row;
+
+use self::stage::report;
 
 const RATE_DEFAULT: u32 = 50;
 const SECONDS_DEFAULT: u64 = 60;
@@ -42,12 +45,7 @@ async fn main() -> anyhow::Result<()> {
     let mut numbers = std::env::args().filter_map(|argument| argument.parse::<u64>().ok());
     let rate = numbers.next().map_or(RATE_DEFAULT, |rate| u32::try_from(rate).unwrap_or(RATE_DEFAULT));
     let seconds = numbers.next().unwrap_or(SECONDS_DEFAULT);
-    let home = tempfile::tempdir()?;
-    let mut config = Loaded::load(None, &[])?.config;
-    config.data.dir = home.path().join("data");
-    config.http.listen.set_port(0);
-    config.sandbox.enabled = true;
-    let up = Up::start(config, &mut Progress::begin()).await?;
+    let (up, _home) = stage::start(|_| {}).await?;
     sqlx::query("update agent_load set capacity = 100000, day_capacity = 100000").execute(up.pool()).await?;
     let at_rest = resident_mib();
     let sandbox = up.sandbox.as_ref().expect("the sandbox is enabled");
@@ -102,9 +100,4 @@ fn resident_mib() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
     kib.unwrap_or(0) / 1024
-}
-
-#[expect(clippy::print_stdout, reason = "the figures are the output")]
-fn report(line: &str) {
-    println!("{line}");
 }

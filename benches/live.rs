@@ -6,13 +6,14 @@
 //! clock of an event starts when its unit of work has committed, and stops when a client has read its line from the
 //! socket; with several streams, each is a client of its own and every receipt counts.
 
+mod stage;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use sira::cli::up::{Progress, Up};
-use sira::config::Loaded;
+use sira::cli::up::Up;
 use sira::demo;
 use sira_domain::Event;
 use sira_domain::nouns::LeadId;
@@ -21,6 +22,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
+
+use self::stage::report;
 
 const RATE_DEFAULT: u64 = 100;
 const EVENTS_DEFAULT: u64 = 2000;
@@ -37,13 +40,8 @@ async fn main() -> anyhow::Result<()> {
     let events = numbers.next().unwrap_or(EVENTS_DEFAULT);
     let streams = numbers.next().unwrap_or(STREAMS_DEFAULT);
     ensure!((1..=STREAMS_MAX).contains(&streams), "1 to {STREAMS_MAX} streams");
-    let home = tempfile::tempdir()?;
-    let mut config = Loaded::load(None, &[])?.config;
-    config.data.dir = home.path().join("data");
-    config.http.listen.set_port(0);
-    config.sandbox.enabled = true;
-    let up = Up::start(config.clone(), &mut Progress::begin()).await?;
-    let token = sign_in(up.address, &demo::password_of(&config.data.dir, "admin")?).await?;
+    let (up, home) = stage::start(|_| {}).await?;
+    let token = sign_in(up.address, &demo::password_of(&home.path().join("data"), "admin")?).await?;
     let mut listeners = JoinSet::new();
     for _ in 0..streams {
         let stream = listen(up.address, &token).await?;
@@ -141,9 +139,4 @@ async fn sign_in(address: SocketAddr, password: &str) -> anyhow::Result<String> 
     let (_, body) = answer.split_once("\r\n\r\n").context("an answer with a body")?;
     let body: serde_json::Value = serde_json::from_str(body)?;
     Ok(body["accessToken"].as_str().context("signed in")?.to_owned())
-}
-
-#[expect(clippy::print_stdout, reason = "the figures are the output")]
-fn report(line: &str) {
-    println!("{line}");
 }

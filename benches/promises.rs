@@ -8,16 +8,19 @@
 //! that their breaches are due evenly over a minute. The clock of a breach starts when it is due, and stops when the
 //! transaction that raises it has begun.
 
+mod stage;
+
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use sira::cli::up::{Progress, Up};
-use sira::config::Loaded;
+use sira::cli::up::Up;
 use sira_domain::nouns::PoolId;
 use sira_domain::sla::{self, Policy};
 use sira_domain::{Event, calendars};
 use sira_kernel::Actor;
 use sqlx::Row;
+
+use self::stage::report;
 
 const ARMED_DEFAULT: i64 = 100_000;
 const DUE_DEFAULT: i64 = 5_000;
@@ -43,12 +46,7 @@ async fn main() -> anyhow::Result<()> {
     let mut numbers = std::env::args().filter_map(|argument| argument.parse::<i64>().ok());
     let armed = numbers.next().unwrap_or(ARMED_DEFAULT);
     let due = numbers.next().unwrap_or(DUE_DEFAULT);
-    let home = tempfile::tempdir()?;
-    let mut config = Loaded::load(None, &[])?.config;
-    config.data.dir = home.path().join("data");
-    config.http.listen.set_port(0);
-    config.sandbox.enabled = true;
-    let up = Up::start(config, &mut Progress::begin()).await?;
+    let (up, _home) = stage::start(|_| {}).await?;
     sqlx::query("update agent_load set capacity = 1000000, day_capacity = 1000000")
         .execute(up.pool())
         .await?;
@@ -140,9 +138,4 @@ async fn settle(up: &Up) -> anyhow::Result<()> {
         anyhow::ensure!(begun.elapsed() < SETTLE_MAX, "{open} leads or promises are not settled");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-}
-
-#[expect(clippy::print_stdout, reason = "the figures are the output")]
-fn report(line: &str) {
-    println!("{line}");
 }
