@@ -1,26 +1,16 @@
 //! Claims about stored calendars.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, TimeZone, Utc};
 use sira_domain::calendars::{self, Block, Calendar, CalendarError, Holiday};
 use sira_domain::nouns::CalendarId;
 use sira_domain::{Db, Event, Uow};
-use sira_engine::Effect;
 use sira_kernel::Actor;
 use sira_testkit::TestDb;
 use tokio::task::JoinSet;
 
-thread_local! {
-    /// What this test's units of work recorded: each test has a thread of its own.
-    static RECORDED: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
-}
-
-fn capture(event: &Event) -> Vec<Effect> {
-    RECORDED.with_borrow_mut(|events| events.push(event.clone()));
-    Vec::new()
-}
+use crate::recorded::{capture, recorded};
 
 struct World {
     test: TestDb,
@@ -202,7 +192,7 @@ async fn a_calendar_is_read_back_as_it_was_created_and_as_it_was_replaced() {
         Event::CalendarCreated { calendar: other },
         Event::CalendarChanged { calendar: id },
     ];
-    assert_eq!(RECORDED.take(), expected);
+    assert_eq!(recorded(), expected);
     let audited: Vec<(String, String)> =
         sqlx::query_as("select action, subject from audit_event where subject_kind = 'calendar' order by id")
             .fetch_all(&mut *conn)

@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,7 +11,6 @@ use sira_domain::distribution::routing::{LeadFacts, Member, Snapshot, route};
 use sira_domain::distribution::{self, Assigned, Block, DecisionTrace, DistributionError};
 use sira_domain::nouns::{LeadId, PoolId, UserId};
 use sira_domain::{Db, Event, Uow};
-use sira_engine::Effect;
 use sira_kernel::Actor;
 use sira_testkit::TestDb;
 use sqlx::postgres::PgPoolOptions;
@@ -20,20 +18,7 @@ use sqlx::{ConnectOptions, PgPool};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-thread_local! {
-    /// What this test's units of work recorded: each test has a thread of its own.
-    static RECORDED: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
-}
-
-fn capture(event: &Event) -> Vec<Effect> {
-    RECORDED.with_borrow_mut(|events| events.push(event.clone()));
-    Vec::new()
-}
-
-/// What was recorded since the last call.
-fn recorded() -> Vec<Event> {
-    RECORDED.take()
-}
+use crate::recorded::{capture, recorded};
 
 struct World {
     test: TestDb,

@@ -105,6 +105,8 @@ async fn a_provider_that_is_down_is_asked_again_and_nothing_is_lost() {
         house.advance(TimeDelta::minutes(11));
     }
     house.until(1, OWNED).await;
+    assert_eq!((house.count(LEADS).await, house.count(QUARANTINED).await), (1, 0));
+    assert_eq!(house.count("select max(attempt) from engine.finished where kind like 'ingestion%'").await, 3);
     running.drain(DRAIN).await;
 }
 

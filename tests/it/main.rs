@@ -20,5 +20,6 @@ mod postgres;
 mod privacy;
 mod processes;
 mod providers;
+mod recorded;
 mod sla;
 mod workflows;

@@ -166,10 +166,12 @@ async fn a_kind_that_this_version_does_not_know_waits_for_one_that_does() {
     w.enqueue("new", None).await;
     w.until("select count(*) from engine.jobs where state = 'scheduled' and attempt = 0", 1).await;
     w.until("select count(*) from engine.attempts where waits_for = 'version'", 1).await;
-    old.drain(Duration::from_secs(5)).await;
+    assert_eq!(old.drain(Duration::from_secs(5)).await, Drained::Finished);
+    assert_eq!(w.cx.began("new"), 0, "the old version ran nothing");
     let _new = w.start().await;
     w.advance(11);
     w.until(DONE, 1).await;
+    assert_eq!(w.cx.began("new"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -312,6 +312,12 @@ async fn two_versions_run_side_by_side_and_an_unknown_one_waits() {
     let _both = w.start_with(registry().workflow::<TripV2>(), World::settings()).await;
     w.advance(11);
     w.until(FINISHED, 1).await;
+    let finished =
+        "select string_agg(key || ' ' || version, ',') from engine.workflows where finished_at is not null";
+    assert_eq!(w.text(finished).await, "new 2");
     w.advance(3601);
     w.until(WAITING_FOR, 1).await;
+    let waiting =
+        "select string_agg(key || ' ' || version, ',') from engine.workflows where status = 'waiting'";
+    assert_eq!(w.text(waiting).await, "old 1");
 }

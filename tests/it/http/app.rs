@@ -123,7 +123,7 @@ impl TestApp {
         change(&mut settings);
         let stop = CancellationToken::new();
         let cx = context(&db, db.pool.clone());
-        let app = assemble(cx, home.path(), settings, live, &stop);
+        let app = assemble(cx, home.path(), settings, live, &stop).await;
         let router = sira::http::router(app.clone()).unwrap();
         let mut uow = app.cx.begin(Actor::System).await.unwrap();
         distribution::create_pool(&mut uow, "default", true).await.unwrap();
@@ -133,9 +133,10 @@ impl TestApp {
     }
 
     /// The application of another process: this database and this key file, and nothing else in common.
-    pub fn twin(&self) -> App {
+    pub async fn twin(&self) -> App {
         let cx = context(&self.db, self.db.pool.clone());
-        assemble(cx, self.home.path(), self.app.settings.clone(), &live::Settings::default(), &self.stop)
+        let settings = self.app.settings.clone();
+        assemble(cx, self.home.path(), settings, &live::Settings::default(), &self.stop).await
     }
 
     /// A user of the team with [`PASSWORD`].
@@ -287,7 +288,7 @@ fn context(db: &TestDb, pool: PgPool) -> Context {
     }
 }
 
-fn assemble(
+async fn assemble(
     cx: Context,
     home: &Path,
     settings: Settings,
@@ -297,6 +298,8 @@ fn assemble(
     let secrets = Secrets::load_or_create(&home.join("secrets/token_key")).unwrap();
     let metrics = PrometheusBuilder::new().build_recorder().handle();
     let live = Live::start(cx.db.clone(), live, stop.clone());
+    // A database is not dropped while somebody is still about to connect to it.
+    live.subscribe().await.expect("the hub reaches the database");
     App::new(cx, secrets, live, metrics, settings).unwrap()
 }
 

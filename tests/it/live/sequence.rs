@@ -61,7 +61,7 @@ async fn every_client_of_every_process_hears_every_event_once_whatever_commits_l
     let app = TestApp::new().await;
     sqlx::raw_sql(DAWDLE).execute(&app.db.pool).await.unwrap();
     let (_, token) = app.signed_in(Role::Admin).await;
-    let (here, twin) = (Served::of(&app).await, app.twin());
+    let (here, twin) = (Served::of(&app).await, app.twin().await);
     let there = Served::start(&twin, twin.settings.clone(), &app.stop).await;
     let mut listeners = Vec::new();
     for served in [&here, &here, &there] {

@@ -262,7 +262,9 @@ async fn a_stopping_process_ends_its_streams_at_once() {
     let served = Served::of(&app).await;
     let (first, _) = served.listen(&token).await;
     let (second, _) = served.listen(&token).await;
+    let begun = std::time::Instant::now();
     served.end().await;
+    assert!(begun.elapsed() < PATIENCE, "requests in flight would have an hour");
     first.ends().await;
     second.ends().await;
 }
