@@ -16,8 +16,10 @@ use crate::config::Config;
 
 /// How long a connection is waited for.
 const ACQUIRE_MAX: Duration = Duration::from_secs(10);
-/// How long a returned connection may take to answer.
+/// How long a connection may take to answer when its line is tried.
 const PING_MAX: Duration = Duration::from_secs(3);
+/// After so long a rest its line is tried before a connection is used.
+const REST_MAX: Duration = Duration::from_secs(1);
 /// How long connections may take to close.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 /// How long a transaction may stand still before PostgreSQL ends it.
@@ -115,15 +117,20 @@ async fn connect(options: PgConnectOptions, config: &Config) -> Result<PgPool, O
         .max_connections(config.database.connections_max)
         .acquire_timeout(ACQUIRE_MAX)
         // A connection whose line is dead must not keep its place: the driver's own check has no deadline.
-        .after_release(|conn, _| {
-            Box::pin(async move {
-                let alive = tokio::time::timeout(PING_MAX, conn.ping()).await;
-                alive.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
-            })
+        .after_release(|conn, _| Box::pin(ping(conn)))
+        // One that answered a moment ago is not asked again.
+        .test_before_acquire(false)
+        .before_acquire(|conn, meta| {
+            Box::pin(async move { if meta.idle_for < REST_MAX { Ok(true) } else { ping(conn).await } })
         })
         .connect_with(options)
         .await
         .map_err(OpenError::Connect)
+}
+
+async fn ping(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let alive = tokio::time::timeout(PING_MAX, conn.ping()).await;
+    alive.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
 }
 
 /// What this binary knows. A schema that a newer one has moved on is accepted: migrations keep the previous binary

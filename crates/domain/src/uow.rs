@@ -19,6 +19,12 @@ use crate::{audit, live, timeline};
 /// How long a connection of one's own is waited for.
 const APART_ACQUIRE_MAX: Duration = Duration::from_secs(3);
 
+/// A unit of work runs the same short statements by key again and again. Each connection plans them once, because
+/// planning costs more than running them, and row by row through an index, because that plan stays right however fast
+/// the tables grow after it was made. Why: docs/adr/0008.
+const BEGIN: &str = "begin; set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off;
+    set local enable_hashjoin = off; set local enable_mergejoin = off";
+
 /// What an event causes: a pure function, handed in from above so that low code can trigger high code.
 pub type Reactions = fn(&Event) -> Vec<Effect>;
 
@@ -59,7 +65,7 @@ impl Db {
             clippy::disallowed_methods,
             reason = "the unit of work is the one place that begins transactions"
         )]
-        let tx = self.pool.begin().await?;
+        let tx = self.pool.begin_with(BEGIN).await?;
         let (events, effects) = (Vec::new(), Vec::new());
         Ok(Uow { tx, actor, now: self.clock.now(), events, effects, tells: false, db: self.clone() })
     }

@@ -63,6 +63,7 @@ pub async fn receive_telephony_webhook(
             external_id: &notice.event_id,
             provider_ref: &notice.provider_ref,
             event: news(notice.event),
+            known,
         },
     )
     .await?;

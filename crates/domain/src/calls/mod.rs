@@ -282,6 +282,8 @@ pub struct News<'a> {
     pub provider_ref: &'a str,
     /// What it says.
     pub event: LegEvent,
+    /// Its call and lead, where [`find_by_ref`] knows them already.
+    pub known: Option<(CallId, LeadId)>,
 }
 
 /// What became of news.
@@ -301,9 +303,14 @@ pub enum Heard {
 /// [`CallError::Unreadable`].
 pub async fn hear(uow: &mut Uow, news: &News<'_>) -> Result<Heard, CallError> {
     let now = uow.now();
-    // Whoever notes the call's id at this moment waits for this, or this for it: news is never between the two.
-    store::lock_ref(uow.conn(), news.provider, news.provider_ref).await?;
-    let known = store::find_by_ref(uow.conn(), news.provider, news.provider_ref).await?;
+    let known = match news.known {
+        Some(known) => Some(known),
+        None => {
+            // Whoever notes the call's id at this moment waits for this, or this for it: news is never between the two.
+            store::lock_ref(uow.conn(), news.provider, news.provider_ref).await?;
+            store::find_by_ref(uow.conn(), news.provider, news.provider_ref).await?
+        }
+    };
     if !store::insert_event(uow.conn(), news, known.map(|(call, _)| call), now).await? {
         return Ok(Heard::Known);
     }

@@ -23,7 +23,8 @@ pub struct Pending {
     pub signal_id: Option<i64>,
 }
 
-/// Reads what the step stands on; `None` when the workflow has ended.
+/// Reads what the step stands on; `None` when the workflow has ended. Ended is told by the status, as in
+/// [`super::workflows`].
 pub async fn load_step(conn: &mut PgConnection, workflow_id: i64) -> Result<Option<Pending>, sqlx::Error> {
     let row = sqlx::query!(
         r#"select w.version, w.seq, w.state, w.status, s.id as "signal_id?", s.name as "name?",
@@ -33,7 +34,7 @@ pub async fn load_step(conn: &mut PgConnection, workflow_id: i64) -> Result<Opti
             select id, name, payload from engine.signals
             where workflow_id = w.id and name = w.waiting_for order by id limit 1
         ) as s on true
-        where w.id = $1 and w.finished_at is null"#,
+        where w.id = $1 and w.status in ('running', 'sleeping', 'waiting')"#,
         workflow_id
     )
     .fetch_optional(conn)
@@ -88,7 +89,8 @@ pub async fn record_step<S: Serialize>(
     let decision = Decision::of(transition)?;
     // The lock orders this against signals: one that is not seen below finds the state that is written here.
     let seq = sqlx::query_scalar!(
-        "select seq from engine.workflows where id = $1 and finished_at is null for update",
+        "select seq from engine.workflows
+        where id = $1 and status in ('running', 'sleeping', 'waiting') for update",
         step.workflow_id
     )
     .fetch_optional(&mut *tx)

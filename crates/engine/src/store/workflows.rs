@@ -93,7 +93,8 @@ async fn start(tx: &mut PgConnection, new: &[&NewWorkflow]) -> Result<Vec<JobRow
 }
 
 /// Locks the live workflows of these kinds and keys, against the step that one of them may be taking: whoever
-/// comes second sees what the first one wrote.
+/// comes second sees what the first one wrote. Looked up one by one through `workflows_live_key`, also while the
+/// planner's statistics still say that next to nothing is live.
 async fn lock_live(
     tx: &mut PgConnection,
     kinds: &[String],
@@ -101,10 +102,14 @@ async fn lock_live(
 ) -> Result<Vec<Live>, sqlx::Error> {
     sqlx::query_as!(
         Live,
-        "select w.id, w.kind, w.key from engine.workflows w
-        where w.finished_at is null
-            and (w.kind, w.key) in (select i.kind, i.key from unnest($1::text[], $2::text[]) as i (kind, key))
-        order by w.kind, w.key for update of w",
+        "select w.id, w.kind, w.key
+        from (
+            select distinct kind, key from unnest($1::text[], $2::text[]) as asked (kind, key) order by kind, key
+        ) as i
+        cross join lateral (
+            select id, kind, key from engine.workflows
+            where kind = i.kind and key = i.key and finished_at is null for update
+        ) as w",
         kinds,
         keys
     )
@@ -169,7 +174,8 @@ async fn end(
     write_ends(tx, status, &ids, &reasons.collect::<Vec<_>>()).await
 }
 
-/// The shared last chapter: status, history row, and no signal left.
+/// The shared last chapter: status, history row, and no signal left. What is live is told by its status:
+/// `finished_at is null` beside an id would lead the planner to read all of `workflows_live_key`.
 async fn write_ends(
     tx: &mut PgConnection,
     status: &str,
@@ -182,7 +188,7 @@ async fn write_ends(
                 wake_at = null, waiting_for = null, seq = w.seq + 1,
                 error = case when $1 = 'failed' then i.details else w.error end
             from unnest($2::bigint[], $3::jsonb[]) as i (id, details)
-            where w.id = i.id and w.finished_at is null
+            where w.id = i.id and w.status in ('running', 'sleeping', 'waiting')
             returning w.id, w.seq, w.state, i.details
         ), dropped as (
             delete from engine.signals s using ended e where s.workflow_id = e.id
