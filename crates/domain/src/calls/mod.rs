@@ -303,14 +303,12 @@ pub enum Heard {
 /// [`CallError::Unreadable`].
 pub async fn hear(uow: &mut Uow, news: &News<'_>) -> Result<Heard, CallError> {
     let now = uow.now();
-    let known = match news.known {
-        Some(known) => Some(known),
-        None => {
-            // Whoever notes the call's id at this moment waits for this, or this for it: news is never between the two.
-            store::lock_ref(uow.conn(), news.provider, news.provider_ref).await?;
-            store::find_by_ref(uow.conn(), news.provider, news.provider_ref).await?
-        }
-    };
+    let mut known = news.known;
+    if known.is_none() {
+        // Whoever notes the call's id at this moment waits for this, or this for it: news is never between the two.
+        store::lock_ref(uow.conn(), news.provider, news.provider_ref).await?;
+        known = store::find_by_ref(uow.conn(), news.provider, news.provider_ref).await?;
+    }
     if !store::insert_event(uow.conn(), news, known.map(|(call, _)| call), now).await? {
         return Ok(Heard::Known);
     }
