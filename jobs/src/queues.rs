@@ -11,5 +11,8 @@ pub const WORKFLOWS: Queue = Queue { name: "workflows", concurrency: 8 };
 /// Calls to telephony providers: somebody waits for each.
 pub const CALLS: Queue = Queue { name: "calls", concurrency: 16 };
 
+/// Files of leads: long, and never in the way of a lead that comes now.
+pub const IMPORTS: Queue = Queue { name: "imports", concurrency: 1 };
+
 /// All of them.
-pub const ALL: [Queue; 4] = [INTAKE, DISTRIBUTION, WORKFLOWS, CALLS];
+pub const ALL: [Queue; 5] = [INTAKE, DISTRIBUTION, WORKFLOWS, CALLS, IMPORTS];

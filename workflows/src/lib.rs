@@ -12,7 +12,7 @@ use sira_engine::Registry;
 use sira_jobs::Context;
 use sira_jobs::calls::{PlaceCall, ReconcileCall};
 use sira_jobs::distribution::{AssignLeads, ExpireCoolingOff};
-use sira_jobs::ingestion::FetchMetaLead;
+use sira_jobs::ingestion::{FetchMetaLead, ImportLeads, UndoImport};
 use sira_jobs::sla::{RescheduleCalendar, RescheduleTimers};
 
 pub use admin_queue::AdminQueue;
@@ -26,6 +26,8 @@ pub use sla_timer::SlaTimer;
 pub fn registry() -> Registry<Context> {
     Registry::new()
         .job::<FetchMetaLead>()
+        .job::<ImportLeads>()
+        .job::<UndoImport>()
         .job::<AssignLeads>()
         .job::<ExpireCoolingOff>()
         .job::<PlaceCall>()

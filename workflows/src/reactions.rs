@@ -9,7 +9,7 @@ use sira_engine::{Effect, Job, NewJob, NewWorkflow, Workflow};
 use sira_jobs::Context;
 use sira_jobs::calls::{PlaceCall, ReconcileCall};
 use sira_jobs::distribution::{AssignLeads, ExpireCoolingOff};
-use sira_jobs::ingestion::FetchMetaLead;
+use sira_jobs::ingestion::{FetchMetaLead, ImportLeads, UndoImport};
 use sira_jobs::sla::{RescheduleCalendar, RescheduleTimers};
 
 use crate::assignment_watch::{ASSIGNED, AssignmentWatch};
@@ -22,6 +22,11 @@ pub fn reactions(event: &Event) -> Vec<Effect> {
     match event {
         Event::InboundAccepted { provider: _, inbound } => {
             inbound.iter().map(|inbound| job(&FetchMetaLead { inbound: *inbound })).collect()
+        }
+        Event::ImportStarted { import } => vec![job(&ImportLeads { import: *import, from: 0 })],
+        Event::ImportUndoRequested { import } => vec![job(&UndoImport { import: *import, part: 0 })],
+        Event::LeadsRemoved { leads } => {
+            leads.iter().map(|lead| supersede::<AssignmentWatch>(lead.to_string(), "removed")).collect()
         }
         Event::LeadCreated { lead, pool } => begins_to_wait(*lead, *pool),
         Event::LeadReopened { lead, pool } | Event::LeadRedistributed { lead, pool } => {
@@ -93,6 +98,9 @@ pub fn reactions(event: &Event) -> Vec<Effect> {
         | Event::ContactCorrected { .. }
         | Event::ChannelSuppressed { .. }
         | Event::InboundQuarantined { .. }
+        | Event::ImportCreated { .. }
+        | Event::ImportEnded { .. }
+        | Event::ImportUndone { .. }
         | Event::TestLeadKept { .. }
         | Event::LeadEnquired { .. }
         | Event::LeadWaitsTooLong { .. }
@@ -143,8 +151,8 @@ mod tests {
     use sira_domain::calls::CallStatus;
     use sira_domain::consents::Channel;
     use sira_domain::nouns::{
-        CalendarId, CallId, CoolingOffId, FollowUpId, InboundId, NoteId, RoutingBatchId, SlaTimerId, TeamId,
-        UserId,
+        CalendarId, CallId, CoolingOffId, FollowUpId, ImportId, InboundId, NoteId, RoutingBatchId,
+        SlaTimerId, TeamId, UserId,
     };
     use sira_domain::sla::Target;
 
@@ -180,6 +188,7 @@ mod tests {
             failure: None,
             talk_s: None,
         };
+        let import = ImportId::new();
         let waits = vec!["job distribution.assign_leads", "start distribution.assignment_watch"];
         let table: Vec<(Event, Vec<&str>)> = vec![
             (
@@ -208,6 +217,15 @@ mod tests {
                 vec!["job distribution.assign_leads", "job distribution.assign_leads"],
             ),
             (Event::InboundQuarantined { inbound: InboundId::new(), code: "not_found".into() }, vec![]),
+            (Event::ImportCreated { import }, vec![]),
+            (Event::ImportStarted { import }, vec!["job ingestion.import_leads"]),
+            (
+                Event::ImportEnded { import, state: "done", created: 1, joined: 0, reopened: 0, bad: 0 },
+                vec![],
+            ),
+            (Event::ImportUndoRequested { import }, vec!["job ingestion.undo_import"]),
+            (Event::ImportUndone { import, removed: 1, kept: 0 }, vec![]),
+            (Event::LeadsRemoved { leads: vec![lead] }, vec!["supersede distribution.assignment_watch"]),
             (Event::TestLeadKept { lead }, vec![]),
             (Event::LeadEnquired { lead }, vec![]),
             (Event::LeadWaitsTooLong { lead, since: later }, vec![]),

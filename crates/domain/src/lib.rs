@@ -16,6 +16,7 @@ pub mod event;
 pub mod follow_ups;
 pub mod idempotency;
 pub mod identity;
+pub mod imports;
 pub mod ingestion;
 pub mod leads;
 pub mod live;
@@ -42,6 +43,8 @@ pub mod nouns {
         Enquiry as EnquiryId;
         /// A raw event from a provider.
         Inbound as InboundId;
+        /// A file of leads.
+        Import as ImportId;
         /// A person who works with leads.
         User as UserId;
         /// A group of users.

@@ -206,7 +206,7 @@ fn is_of_the_connection(kind: FailureKind) -> bool {
     matches!(kind, AuthExpired | ProviderDown | RateLimited | Timeout)
 }
 
-fn lead_failure(error: LeadError) -> JobError {
+pub(super) fn lead_failure(error: LeadError) -> JobError {
     match error {
         LeadError::Database(error) | LeadError::Campaigns(CampaignsError::Database(error)) => error.into(),
         LeadError::Privacy(error) => failure::privacy(error),

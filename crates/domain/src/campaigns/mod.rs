@@ -5,11 +5,13 @@
 
 mod store;
 
+use std::collections::BTreeMap;
+
 use crate::Uow;
 use crate::nouns::{AdId, AdSetId, CampaignId, FormId, PoolId};
 
 /// Something on an advertising platform: its id there, and its name when known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Source {
     /// The platform's id.
     pub external_id: String,
@@ -18,7 +20,7 @@ pub struct Source {
 }
 
 /// Where a lead came from. All optional: organic leads have a form at most.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin {
     /// The campaign.
     pub campaign: Option<Source>,
@@ -56,11 +58,25 @@ pub enum CampaignsError {
     Database(#[from] sqlx::Error),
 }
 
-/// Finds the rows of an origin, making or renaming those that need it. `source` is the platform's short name.
+/// Finds the rows of origins, each with its platform's short name, making or renaming those that need it. Answers in
+/// the same order; equal origins are looked up once.
 ///
 /// Most leads come from campaigns that are known, so it reads first and writes only on a difference: a busy
-/// campaign's row is not locked by each of its leads. When it writes, the unique keys decide, not the read.
-pub async fn resolve(uow: &mut Uow, source: &str, origin: &Origin) -> Result<OriginIds, CampaignsError> {
+/// campaign's row is not locked by each of its leads. When it writes, the unique keys decide, not the read. Several
+/// origins are written in one order, so that two batches wait for one another instead of deadlocking.
+pub async fn resolve_all(
+    uow: &mut Uow,
+    origins: &[(&str, &Origin)],
+) -> Result<Vec<OriginIds>, CampaignsError> {
+    let mut resolved: BTreeMap<(&str, &Origin), Option<OriginIds>> =
+        origins.iter().map(|origin| (*origin, None)).collect();
+    for ((source, origin), ids) in &mut resolved {
+        *ids = Some(resolve(uow, source, origin).await?);
+    }
+    Ok(origins.iter().filter_map(|origin| resolved[origin]).collect())
+}
+
+async fn resolve(uow: &mut Uow, source: &str, origin: &Origin) -> Result<OriginIds, CampaignsError> {
     let now = uow.now();
     let found = store::find(uow.conn(), source, origin).await?;
     let rows =

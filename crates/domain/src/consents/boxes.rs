@@ -51,8 +51,12 @@ const YES: [&str; 6] = ["yes", "true", "1", "on", "evet", "kabul"];
 const NO: [&str; 6] = ["no", "false", "0", "off", "hayır", "hayir"];
 
 fn words(key: &str) -> Vec<String> {
-    let spaced: String =
-        key.to_lowercase().chars().map(|c| if c.is_alphanumeric() { c } else { ' ' }).collect();
+    let spaced: String = key
+        .replace('İ', "i")
+        .to_lowercase()
+        .chars()
+        .map(|c| if c.is_alphanumeric() { c } else { ' ' })
+        .collect();
     let joined = spaced.replace("opt in", "optin").replace("opt out", "optout");
     joined.split_whitespace().map(str::to_owned).collect()
 }
@@ -180,6 +184,7 @@ mod tests {
     fn only_a_clear_answer_to_a_question_of_consent_is_a_box() {
         let cases = [
             ("whatsapp_izni", "Evet", Some(true)),
+            ("SMS İzni", "evet", Some(true)),
             ("sms_consent", "no", Some(false)),
             ("email_onayı", "hayır", Some(false)),
             ("sms_opt_in", "true", Some(true)),

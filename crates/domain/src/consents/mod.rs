@@ -105,18 +105,16 @@ pub struct Flags {
     pub email: Option<bool>,
 }
 
-/// Appends decisions about a lead, in one statement.
+/// Appends decisions about leads, in one statement.
 pub async fn append(
     uow: &mut Uow,
-    lead: LeadId,
-    evidence: Evidence<'_>,
-    decisions: &[NewConsent],
+    decided: &[(LeadId, Evidence<'_>, &[NewConsent])],
 ) -> Result<(), sqlx::Error> {
-    if decisions.is_empty() {
+    if decided.iter().all(|(_, _, decisions)| decisions.is_empty()) {
         return Ok(());
     }
     let now = uow.now();
-    store::append(uow.conn(), lead, evidence, decisions, now).await
+    store::append(uow.conn(), decided, now).await
 }
 
 /// What holds now for this lead.

@@ -10,30 +10,30 @@ use crate::nouns::{InboundId, LeadId};
 
 pub async fn append(
     conn: &mut PgConnection,
-    lead: LeadId,
-    evidence: Evidence<'_>,
-    decisions: &[NewConsent],
+    decided: &[(LeadId, Evidence<'_>, &[NewConsent])],
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    let ids: Vec<Uuid> = decisions.iter().map(|_| Id::<NewConsent>::new().uuid()).collect();
-    let channels: Vec<&str> = decisions.iter().map(|d| d.channel.code()).collect();
-    let codes: Vec<&str> = decisions.iter().map(|d| d.decision.code()).collect();
-    let versions: Vec<Option<&str>> = decisions.iter().map(|d| d.text_version.as_deref()).collect();
+    let rows: Vec<_> = decided
+        .iter()
+        .flat_map(|(lead, evidence, decisions)| decisions.iter().map(move |d| (lead, evidence, d)))
+        .collect();
     sqlx::query!(
         "insert into consent_ledger
              (id, lead_id, channel, purpose, decision, source, text_version, inbound_id, at, recorded_at)
-         select id, $1, channel, 'commercial', decision, $2, text_version, $3, $4, $5
-         from unnest($6::uuid[], $7::text[], $8::text[], $9::text[])
-             as consent (id, channel, decision, text_version)",
-        lead.uuid(),
-        evidence.source,
-        evidence.inbound.map(InboundId::uuid),
-        evidence.at,
+         select id, lead_id, channel, 'commercial', decision, source, text_version, inbound_id, at, $1
+         from unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[],
+                 $9::timestamptz[])
+             as consent (id, lead_id, channel, decision, source, text_version, inbound_id, at)",
         now,
-        &ids,
-        &channels as &[&str],
-        &codes as &[&str],
-        &versions as &[Option<&str>],
+        &rows.iter().map(|_| Id::<NewConsent>::new().uuid()).collect::<Vec<_>>(),
+        &rows.iter().map(|(lead, ..)| lead.uuid()).collect::<Vec<_>>(),
+        &rows.iter().map(|(_, _, d)| d.channel.code()).collect::<Vec<_>>() as &[&str],
+        &rows.iter().map(|(_, _, d)| d.decision.code()).collect::<Vec<_>>() as &[&str],
+        &rows.iter().map(|(_, evidence, _)| evidence.source).collect::<Vec<_>>() as &[&str],
+        &rows.iter().map(|(_, _, d)| d.text_version.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
+        &rows.iter().map(|(_, evidence, _)| evidence.inbound.map(InboundId::uuid)).collect::<Vec<_>>()
+            as &[Option<Uuid>],
+        &rows.iter().map(|(_, evidence, _)| evidence.at).collect::<Vec<_>>(),
     )
     .execute(conn)
     .await?;

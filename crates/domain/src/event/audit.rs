@@ -19,6 +19,23 @@ impl Event {
             Self::LeadCreated { lead, pool } => {
                 Entry::new("lead.created", "lead", lead, json!({ "pool": pool }))
             }
+            Self::ImportCreated { import } => Entry::new("import.created", "import", import, json!({})),
+            Self::ImportStarted { import } => Entry::new("import.started", "import", import, json!({})),
+            Self::ImportEnded { import, state, created, joined, reopened, bad } => Entry::new(
+                "import.ended",
+                "import",
+                import,
+                json!({ "state": state, "created": created, "joined": joined, "reopened": reopened, "bad": bad }),
+            ),
+            Self::ImportUndoRequested { import } => {
+                Entry::new("import.undo_requested", "import", import, json!({}))
+            }
+            Self::ImportUndone { import, removed, kept } => {
+                Entry::new("import.undone", "import", import, json!({ "removed": removed, "kept": kept }))
+            }
+            Self::LeadsRemoved { leads } => {
+                Entry::new("leads.removed", "leads", &"", json!({ "leads": leads }))
+            }
             Self::TestLeadKept { lead } => Entry::new("lead.test_kept", "lead", lead, json!({})),
             Self::LeadEnquired { lead } => Entry::new("lead.enquired", "lead", lead, json!({})),
             Self::LeadReopened { lead, pool } => {

@@ -95,6 +95,12 @@ impl Event {
             }
             Self::InboundAccepted { .. }
             | Self::InboundQuarantined { .. }
+            | Self::ImportCreated { .. }
+            | Self::ImportStarted { .. }
+            | Self::ImportEnded { .. }
+            | Self::ImportUndoRequested { .. }
+            | Self::ImportUndone { .. }
+            | Self::LeadsRemoved { .. }
             | Self::TestLeadKept { .. }
             | Self::LeadsLeftWaiting { .. }
             | Self::CapacityFreed { .. }

@@ -13,8 +13,8 @@ use chrono::{DateTime, Utc};
 use crate::calls::CallStatus;
 use crate::consents::Channel;
 use crate::nouns::{
-    CalendarId, CallId, CoolingOffId, FollowUpId, InboundId, LeadId, NoteId, PoolId, RoutingBatchId,
-    SlaTimerId, TeamId, UserId,
+    CalendarId, CallId, CoolingOffId, FollowUpId, ImportId, InboundId, LeadId, NoteId, PoolId,
+    RoutingBatchId, SlaTimerId, TeamId, UserId,
 };
 use crate::sla::Target;
 
@@ -44,6 +44,50 @@ pub enum Event {
         lead: LeadId,
         /// Where it waits.
         pool: PoolId,
+    },
+    /// An import was created; it waits for its file.
+    ImportCreated {
+        /// The import.
+        import: ImportId,
+    },
+    /// The rows of an import are to become leads.
+    ImportStarted {
+        /// The import.
+        import: ImportId,
+    },
+    /// An import ended.
+    ImportEnded {
+        /// The import.
+        import: ImportId,
+        /// `done`, `failed` or `cancelled`.
+        state: &'static str,
+        /// Rows that made a lead.
+        created: i64,
+        /// Rows that joined an open lead.
+        joined: i64,
+        /// Rows that reopened a closed lead.
+        reopened: i64,
+        /// Rows that could not become leads.
+        bad: i64,
+    },
+    /// An import's leads are to be taken back.
+    ImportUndoRequested {
+        /// The import.
+        import: ImportId,
+    },
+    /// An import's leads were taken back.
+    ImportUndone {
+        /// The import.
+        import: ImportId,
+        /// Leads that were taken back.
+        removed: i64,
+        /// Leads that stay.
+        kept: i64,
+    },
+    /// Leads were taken away as if they had never been.
+    LeadsRemoved {
+        /// The leads.
+        leads: Vec<LeadId>,
     },
     /// A test lead was kept; it is never routed and never contacted.
     TestLeadKept {

@@ -139,6 +139,12 @@ impl Event {
             ),
             Self::InboundAccepted { .. }
             | Self::InboundQuarantined { .. }
+            | Self::ImportCreated { .. }
+            | Self::ImportStarted { .. }
+            | Self::ImportEnded { .. }
+            | Self::ImportUndoRequested { .. }
+            | Self::ImportUndone { .. }
+            | Self::LeadsRemoved { .. }
             | Self::LeadsLeftWaiting { .. }
             | Self::CapacityFreed { .. }
             | Self::LeadUnqueued { .. }

@@ -31,6 +31,8 @@ pub enum Permission {
     ViewLeads,
     /// Type in a lead by hand.
     CreateLeads,
+    /// Bring in leads by the file, and take them back.
+    ImportLeads,
     /// Change a lead of one's scope.
     EditLeads,
     /// Call a lead of one's scope, without seeing the number.
@@ -68,6 +70,7 @@ impl Role {
             Self::Manager => match permission {
                 P::ViewLeads
                 | P::CreateLeads
+                | P::ImportLeads
                 | P::EditLeads
                 | P::CallLeads
                 | P::ReopenLeads
@@ -81,6 +84,7 @@ impl Role {
             Self::Agent => match permission {
                 P::ViewLeads | P::EditLeads | P::CallLeads | P::ViewDocs => true,
                 P::CreateLeads
+                | P::ImportLeads
                 | P::ReopenLeads
                 | P::RedistributeLeads
                 | P::ViewExchanges
@@ -91,6 +95,7 @@ impl Role {
             Self::Auditor => match permission {
                 P::ViewLeads | P::ViewExchanges | P::ViewOperations | P::ViewDocs => true,
                 P::CreateLeads
+                | P::ImportLeads
                 | P::EditLeads
                 | P::CallLeads
                 | P::ReopenLeads
@@ -114,9 +119,10 @@ impl Role {
 
 impl Permission {
     /// All permissions.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ViewLeads,
         Self::CreateLeads,
+        Self::ImportLeads,
         Self::EditLeads,
         Self::CallLeads,
         Self::ReopenLeads,
@@ -133,6 +139,7 @@ impl Permission {
         match self {
             Self::ViewLeads => "leads.view",
             Self::CreateLeads => "leads.create",
+            Self::ImportLeads => "leads.import",
             Self::EditLeads => "leads.edit",
             Self::CallLeads => "leads.call",
             Self::ReopenLeads => "leads.reopen",

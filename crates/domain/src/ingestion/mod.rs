@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** one row per (provider, external id); a redelivery changes nothing and records nothing.
 
+pub mod answers;
 mod store;
 
 use std::collections::HashSet;

@@ -1,5 +1,7 @@
 //! A lead arrives: it is created, joins the lead of the same person, or reopens it.
 
+use std::collections::HashSet;
+
 use super::prepare::{Kind, Prepared};
 use super::status::{self, StatusStep};
 use super::store::{self, arrival as sql};
@@ -33,7 +35,7 @@ impl Arrival {
         }
     }
 
-    const fn code(self) -> &'static str {
+    pub(super) const fn code(self) -> &'static str {
         match self {
             Self::Created(_) => "created",
             Self::Joined(_) => "joined",
@@ -42,7 +44,27 @@ impl Arrival {
     }
 }
 
-/// Writes a prepared lead with its contacts, origin, consents, enquiry and history, and settles its source event.
+/// A lead and how it was prepared.
+#[derive(Clone, Copy)]
+pub struct Arriving<'a> {
+    /// What is said of it.
+    pub lead: &'a NewLead,
+    /// What [`super::prepare_all`] made of it.
+    pub prepared: &'a Prepared,
+}
+
+/// [`create_or_merge_all`] for one lead.
+pub async fn create_or_merge(
+    uow: &mut Uow,
+    lead: &NewLead,
+    prepared: &Prepared,
+) -> Result<Arrival, LeadError> {
+    let arrivals = create_or_merge_all(uow, &[Arriving { lead, prepared }]).await?;
+    Ok(arrivals[0])
+}
+
+/// Writes prepared leads with their contacts, origins, consents, enquiries and histories, and settles their source
+/// events. Answers in the same order.
 ///
 /// **Who is it?** A phone number decides: the contacts go in first, and the unique key over the phone's blind index
 /// says whether the person is new; two equal leads at the same moment become one. Without a phone, a known e-mail
@@ -50,64 +72,77 @@ impl Arrival {
 /// of the unique key. The same e-mail with another phone is another lead. Of several phone numbers the one that
 /// is known longest decides; numbers that belong to other leads stay theirs.
 ///
-/// Several leads in one unit of work (an import) come in the order of their first contact's blind index, so that two
-/// such batches wait for one another instead of deadlocking; a deadlock all the same is a lost race.
+/// A batch is at most [`super::BATCH_MAX`] leads that were prepared together. Rows go in by blind index and by id, so that
+/// two batches wait for one another instead of deadlocking; a deadlock all the same is a lost race.
 ///
 /// # Errors
-/// [`LeadError::Raced`] when the look-up of [`super::prepare`] no longer holds: drop the unit of work, prepare again.
-pub async fn create_or_merge(
+/// [`LeadError::Raced`] when the look-up of [`super::prepare_all`] no longer holds: drop the unit of work, prepare
+/// again.
+pub async fn create_or_merge_all(
     uow: &mut Uow,
-    lead: &NewLead,
-    prepared: &Prepared,
-) -> Result<Arrival, LeadError> {
+    arriving: &[Arriving<'_>],
+) -> Result<Vec<Arrival>, LeadError> {
+    let routed = || arriving.iter().filter(|one| !one.lead.is_test);
     // Taken before the contacts, by everybody who brings an e-mail, in one order.
-    if !lead.is_test {
-        sql::lock_emails(uow.conn(), &prepared.indexes(Kind::Email)).await?;
-    }
-    let arrival =
-        if prepared.known { join(uow, lead, prepared).await? } else { create(uow, lead, prepared).await? };
-    if let Some(inbound) = lead.inbound {
-        ingestion::settle(uow, inbound, arrival.lead()).await?;
-    }
-    Ok(arrival)
-}
-
-async fn create(uow: &mut Uow, lead: &NewLead, prepared: &Prepared) -> Result<Arrival, LeadError> {
-    let now = uow.now();
-    if !lead.is_test && !prepared.has_phone() {
-        let emails = prepared.indexes(Kind::Email);
-        if store::find_by_email(uow.conn(), &emails).await?.is_some() {
-            return Err(LeadError::Raced);
+    let emails: Vec<&[u8]> = routed().flat_map(|one| one.prepared.indexes(Kind::Email)).collect();
+    sql::lock_emails(uow.conn(), &emails).await?;
+    let origins: Vec<_> = arriving.iter().map(|one| (one.lead.channel.code(), &one.lead.origin)).collect();
+    let origins = campaigns::resolve_all(uow, &origins).await?;
+    let with_origin: Vec<_> = arriving.iter().copied().zip(origins).collect();
+    let (known, new): (Vec<_>, Vec<_>) = with_origin.iter().copied().partition(|(one, _)| one.prepared.known);
+    create(uow, &new).await?;
+    let terminal = join(uow, &known).await?;
+    let arrivals = judge(arriving, terminal);
+    record(uow, &with_origin, &arrivals).await?;
+    for (one, arrival) in arriving.iter().zip(&arrivals) {
+        if let Some(inbound) = one.lead.inbound {
+            ingestion::settle(uow, inbound, arrival.lead()).await?;
         }
     }
-    let inserted = sql::insert_contacts(uow.conn(), prepared, lead.is_test, now).await?;
-    if inserted < prepared.contacts.len() as u64 {
-        return Err(LeadError::Raced);
-    }
-    let origin = campaigns::resolve(uow, lead.channel.code(), &lead.origin).await?;
-    insert_lead(uow, lead, prepared, &origin).await?;
-    let arrival = Arrival::Created(prepared.lead);
-    let history = StatusStep { lead: prepared.lead, from: None, to: FIRST_STATUS, reason: None };
-    status::insert_history(uow, &history).await?;
-    record_enquiry(uow, lead, prepared, &origin, arrival).await?;
-    uow.record(if lead.is_test {
-        Event::TestLeadKept { lead: prepared.lead }
-    } else {
-        Event::LeadCreated { lead: prepared.lead, pool: origin.pool }
-    });
-    Ok(arrival)
+    Ok(arrivals)
 }
 
-async fn insert_lead(
-    uow: &mut Uow,
-    lead: &NewLead,
-    prepared: &Prepared,
-    origin: &OriginIds,
-) -> Result<(), LeadError> {
+type WithOrigin<'a> = (Arriving<'a>, OriginIds);
+
+/// What became of each, in the order in which they came: the first enquiry to a closed lead reopens it.
+fn judge(arriving: &[Arriving<'_>], mut closed: HashSet<LeadId>) -> Vec<Arrival> {
+    let judged = arriving.iter().map(|one| match one.prepared.lead {
+        lead if !one.prepared.known => Arrival::Created(lead),
+        lead if closed.remove(&lead) => Arrival::Reopened(lead),
+        lead => Arrival::Joined(lead),
+    });
+    judged.collect()
+}
+
+async fn create(uow: &mut Uow, new: &[WithOrigin<'_>]) -> Result<(), LeadError> {
+    if new.is_empty() {
+        return Ok(());
+    }
     let now = uow.now();
+    let phoneless = new.iter().filter(|(one, _)| !one.lead.is_test && !one.prepared.has_phone());
+    let emails: Vec<&[u8]> = phoneless.flat_map(|(one, _)| one.prepared.indexes(Kind::Email)).collect();
+    if !store::find_by_emails(uow.conn(), &emails).await?.is_empty() {
+        return Err(LeadError::Raced);
+    }
+    let contacts = new.iter().map(|(one, _)| one.prepared.contacts.len() as u64).sum::<u64>();
+    let arriving: Vec<_> = new.iter().map(|(one, _)| *one).collect();
+    if sql::insert_contacts(uow.conn(), &arriving, now).await? < contacts {
+        return Err(LeadError::Raced);
+    }
+    insert_leads(uow, new).await?;
+    let steps: Vec<_> = arriving.iter().map(|one| first_step(one.prepared.lead, None, None)).collect();
+    Ok(status::insert_history(uow, &steps).await?)
+}
+
+async fn insert_leads(uow: &mut Uow, new: &[WithOrigin<'_>]) -> Result<(), LeadError> {
+    let now = uow.now();
+    let mut left = new.to_vec();
     for _ in 0..REFERENCE_TRIES_MAX {
-        let reference = sira_kernel::reference::new_reference('L');
-        if sql::insert_lead(uow.conn(), lead, prepared, origin, &reference, now).await? {
+        let references: Vec<String> =
+            left.iter().map(|_| sira_kernel::reference::new_reference('L')).collect();
+        let inserted = sql::insert_leads(uow.conn(), &left, &references, now).await?;
+        left.retain(|(one, _)| !inserted.contains(&one.prepared.lead));
+        if left.is_empty() {
             return Ok(());
         }
     }
@@ -115,43 +150,57 @@ async fn insert_lead(
     Err(LeadError::Raced)
 }
 
-async fn join(uow: &mut Uow, lead: &NewLead, prepared: &Prepared) -> Result<Arrival, LeadError> {
+/// Answers which of the leads were closed; they are open again.
+async fn join(uow: &mut Uow, known: &[WithOrigin<'_>]) -> Result<HashSet<LeadId>, LeadError> {
+    if known.is_empty() {
+        return Ok(HashSet::new());
+    }
     let now = uow.now();
-    let id = prepared.lead;
-    let current = sql::lock_lead(uow.conn(), id).await?.ok_or(LeadError::Raced)?;
-    // The look-up was made before the lock: the lead must still hold one of these contacts.
-    if !sql::holds_contact(uow.conn(), prepared).await? {
+    let arriving: Vec<_> = known.iter().map(|(one, _)| *one).collect();
+    let ids: HashSet<LeadId> = arriving.iter().map(|one| one.prepared.lead).collect();
+    let current = sql::lock_leads(uow.conn(), &ids).await?;
+    // The look-up was made before the lock: each lead must still hold one of these contacts.
+    if current.len() < ids.len() || sql::count_held(uow.conn(), &arriving).await? < arriving.len() as u64 {
         return Err(LeadError::Raced);
     }
-    sql::insert_contacts(uow.conn(), prepared, false, now).await?;
-    let origin = campaigns::resolve(uow, lead.channel.code(), &lead.origin).await?;
-    let arrival = if current.terminal { Arrival::Reopened(id) } else { Arrival::Joined(id) };
-    if current.terminal {
-        sql::reopen(uow.conn(), id, origin.pool, FIRST_STATUS, now).await?;
-        let spent = (now - current.status_since).num_seconds();
-        let from = Some((current.status.as_str(), spent));
-        let history = StatusStep { lead: id, from, to: FIRST_STATUS, reason: Some("asked_again") };
-        status::insert_history(uow, &history).await?;
+    sql::insert_contacts(uow.conn(), &arriving, now).await?;
+    let closed: Vec<_> = current.iter().filter(|lead| lead.terminal).collect();
+    if !closed.is_empty() {
+        let pool_of =
+            |lead: LeadId| known.iter().find(|(one, _)| one.prepared.lead == lead).map(|(_, o)| o.pool);
+        let reopened: Vec<_> = closed.iter().filter_map(|lead| Some((lead.id, pool_of(lead.id)?))).collect();
+        sql::reopen(uow.conn(), &reopened, FIRST_STATUS, now).await?;
+        let spent = |lead: &sql::Current| (now - lead.status_since).num_seconds();
+        let left = closed.iter().map(|lead| (lead.id, Some((lead.status.as_str(), spent(lead)))));
+        let steps: Vec<_> = left.map(|(id, from)| first_step(id, from, Some("asked_again"))).collect();
+        status::insert_history(uow, &steps).await?;
     }
-    sql::touch(uow.conn(), prepared, now).await?;
-    record_enquiry(uow, lead, prepared, &origin, arrival).await?;
-    uow.record(Event::LeadEnquired { lead: id });
-    if current.terminal {
-        uow.record(Event::LeadReopened { lead: id, pool: origin.pool });
-    }
-    Ok(arrival)
+    sql::touch(uow.conn(), &arriving, now).await?;
+    Ok(closed.iter().map(|lead| lead.id).collect())
 }
 
-async fn record_enquiry(
-    uow: &mut Uow,
-    lead: &NewLead,
-    prepared: &Prepared,
-    origin: &OriginIds,
-    arrival: Arrival,
-) -> Result<(), LeadError> {
+fn first_step<'a>(lead: LeadId, from: Option<(&'a str, i64)>, reason: Option<&'a str>) -> StatusStep<'a> {
+    StatusStep { lead, from, to: FIRST_STATUS, reason }
+}
+
+async fn record(uow: &mut Uow, all: &[WithOrigin<'_>], arrivals: &[Arrival]) -> Result<(), LeadError> {
     let now = uow.now();
-    sql::insert_enquiry(uow.conn(), lead, prepared, origin, arrival.code(), now).await?;
-    let evidence = Evidence { source: lead.consent_source, inbound: lead.inbound, at: lead.acquired_at };
-    consents::append(uow, arrival.lead(), evidence, &lead.consents).await?;
+    sql::insert_enquiries(uow.conn(), all, arrivals, now).await?;
+    let decided = all.iter().map(|(Arriving { lead, prepared }, _)| {
+        let evidence = Evidence { source: lead.consent_source, inbound: lead.inbound, at: lead.acquired_at };
+        (prepared.lead, evidence, lead.consents.as_slice())
+    });
+    consents::append(uow, &decided.collect::<Vec<_>>()).await?;
+    for ((one, origin), arrival) in all.iter().zip(arrivals) {
+        match *arrival {
+            Arrival::Created(lead) if one.lead.is_test => uow.record(Event::TestLeadKept { lead }),
+            Arrival::Created(lead) => uow.record(Event::LeadCreated { lead, pool: origin.pool }),
+            Arrival::Joined(lead) => uow.record(Event::LeadEnquired { lead }),
+            Arrival::Reopened(lead) => {
+                uow.record(Event::LeadEnquired { lead });
+                uow.record(Event::LeadReopened { lead, pool: origin.pool });
+            }
+        }
+    }
     Ok(())
 }

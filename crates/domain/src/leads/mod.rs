@@ -9,6 +9,7 @@ mod arrival;
 pub mod detail;
 mod prepare;
 mod queue;
+mod removal;
 pub mod search;
 mod status;
 mod store;
@@ -17,18 +18,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sira_kernel::{EmailAddress, PersonName, PhoneNumber};
 use sqlx::PgConnection;
 
-pub use arrival::{Arrival, create_or_merge};
+pub use arrival::{Arrival, Arriving, create_or_merge, create_or_merge_all};
 pub use detail::{LeadDetail, get_detail};
-pub use prepare::{Prepared, prepare};
+pub use prepare::{Prepared, prepare, prepare_all};
 pub(crate) use queue::take_to_admin_queue;
 pub use queue::{PreparedPhone, correct_phone, prepare_phone, redistribute};
+pub use removal::remove;
 pub use search::{Filter, Page, Position, Scope, Seek, search};
 pub use status::{StatusChange, StatusChanged, change_status, list_allowed, list_allowed_of};
 
 use crate::campaigns::{CampaignsError, Origin};
 use crate::consents::NewConsent;
 use crate::distribution::DistributionError;
-use crate::nouns::{InboundId, LeadId};
+use crate::nouns::{ImportId, InboundId, LeadId};
 use crate::privacy::{Field, PrivacyError};
 
 /// Where a lead's name is sealed; the row is the lead.
@@ -40,6 +42,8 @@ pub const ANSWERS: Field = Field { table: "lead_enquiries", column: "answers_sea
 
 /// Most phone numbers, and most e-mail addresses, that one enquiry adds; the rest stay in its answers.
 pub const CONTACTS_MAX: usize = 10;
+/// Most leads that are prepared and written together.
+pub const BATCH_MAX: usize = 1_000;
 /// How often a caller prepares again after [`LeadError::Raced`] before it gives up for now.
 pub const RACES_MAX: usize = 5;
 
@@ -110,8 +114,17 @@ pub struct NewLead {
     pub consent_source: &'static str,
     /// The source event, when there is one; it is settled together with the lead.
     pub inbound: Option<InboundId>,
+    /// The file that it was in, when it was in one.
+    pub import: Option<ImportId>,
     /// Sent by a platform's testing tool: kept, never routed, never contacted, and equal to nobody.
     pub is_test: bool,
+}
+
+impl NewLead {
+    /// Whether there is any way to reach the person.
+    pub fn is_reachable(&self) -> bool {
+        !self.phones.is_empty() || !self.emails.is_empty()
+    }
 }
 
 /// Why a lead could not be created, found or changed.

@@ -1,18 +1,24 @@
 //! Everything that must happen before the transaction: whose lead it seems to be, its key, and the sealing.
 
+use std::borrow::Borrow;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+
 use sira_kernel::Id;
 use uuid::Uuid;
 
 use super::{ANSWERS, CONTACT, CONTACTS_MAX, LeadError, NAME, NewLead, store};
 use crate::Db;
 use crate::nouns::{EnquiryId, LeadId};
-use crate::privacy::{BlindField, Cipher, DataKey, Subject};
+use crate::privacy::{BlindField, Cipher, DataKey, PrivacyError, Subject};
 
 /// A lead ready to be written: sealed under its own key, or under the key of the lead that it seems to join.
 /// Holds personal data only sealed or masked, except what [`NewLead`] says of its origin.
 pub struct Prepared {
     pub(super) lead: LeadId,
-    /// The lead is known and `lead` is its id; otherwise `lead` is a candidate that nobody has seen.
+    /// The lead is known, or another one of the same batch makes it, and `lead` is its id; otherwise `lead` is a
+    /// candidate that nobody has seen.
     pub(super) known: bool,
     pub(super) enquiry: EnquiryId,
     pub(super) name_sealed: Option<Vec<u8>>,
@@ -87,42 +93,137 @@ fn contacts_of<'a>(cipher: &Cipher, lead: &'a NewLead) -> Vec<Plain<'a>> {
     all
 }
 
-/// Looks up whose contacts these are, makes a key when they are nobody's, and seals.
+/// [`prepare_all`] for one lead.
+pub async fn prepare(db: &Db, cipher: &Cipher, lead: &NewLead) -> Result<Prepared, LeadError> {
+    let mut prepared = prepare_all(db, cipher, std::slice::from_ref(lead)).await?;
+    Ok(prepared.pop().expect("one for one"))
+}
+
+/// Looks up whose contacts these are, makes keys for those that are nobody's, and seals. Answers in the same order.
 ///
 /// The look-up is a hint that saves keys: the transaction checks it and answers [`LeadError::Raced`] when it no
 /// longer holds. No transaction is open here, because keys commit by themselves; the key of a candidate that
 /// loses its race is an orphan and harmless.
 ///
 /// # Errors
-/// [`LeadError::NoUsableContact`], unless it is a test lead.
-pub async fn prepare(db: &Db, cipher: &Cipher, lead: &NewLead) -> Result<Prepared, LeadError> {
-    let plain = contacts_of(cipher, lead);
-    if plain.is_empty() && !lead.is_test {
+/// [`LeadError::NoUsableContact`] when one of them has no contact and is no test lead: see [`NewLead::is_reachable`].
+pub async fn prepare_all(db: &Db, cipher: &Cipher, leads: &[NewLead]) -> Result<Vec<Prepared>, LeadError> {
+    if leads.iter().any(|lead| !lead.is_reachable() && !lead.is_test) {
         return Err(LeadError::NoUsableContact);
     }
-    let known = if lead.is_test { None } else { find_known(db, &plain).await? };
-    let id = known.unwrap_or_else(LeadId::new);
-    let key = match known {
-        Some(_) => cipher.key(Subject::Lead(id)).await?,
-        None => cipher.create_key(Subject::Lead(id), db.clock().now()).await?,
-    };
-    Ok(seal(&key, id, known.is_some(), lead, plain))
+    let plain: Vec<Vec<Plain<'_>>> = leads.iter().map(|lead| contacts_of(cipher, lead)).collect();
+    let whose = find_all(db, leads, &plain).await?;
+    let keys = keys_of(db, cipher, &whose).await?;
+    let sealed = leads.iter().zip(plain).zip(whose).map(|((lead, plain), whose)| {
+        let key = keys.get(&whose.lead).ok_or(PrivacyError::Missing)?;
+        Ok(seal(key, whose, lead, plain))
+    });
+    sealed.collect()
 }
 
-async fn find_known(db: &Db, contacts: &[Plain<'_>]) -> Result<Option<LeadId>, sqlx::Error> {
-    let indexes = |kind: Kind| -> Vec<&[u8]> {
-        contacts.iter().filter(|c| c.kind == kind).map(|c| c.blind_index.as_slice()).collect()
-    };
-    let (phones, emails) = (indexes(Kind::Phone), indexes(Kind::Email));
-    let mut conn = db.read().await?;
-    if phones.is_empty() {
-        store::find_by_email(&mut conn, &emails).await
-    } else {
-        store::find_by_phone(&mut conn, &phones).await
+/// Whose enquiry it is.
+#[derive(Clone, Copy)]
+struct Whose {
+    lead: LeadId,
+    /// Somebody has it, or an earlier enquiry of the same batch makes it.
+    known: bool,
+    /// It was there before the batch.
+    stored: bool,
+}
+
+/// Decides in the order of the batch, as if each enquiry came after those before it.
+///
+/// Of several numbers the one that is known longest decides. An address decides only where there is no number, and
+/// belongs to an open lead before a closed one, and then to the newest.
+async fn find_all(db: &Db, leads: &[NewLead], plain: &[Vec<Plain<'_>>]) -> Result<Vec<Whose>, sqlx::Error> {
+    let (stored_phones, stored_emails) = find_stored(db, leads, plain).await?;
+    let (mut phones, mut emails) = (HashMap::new(), HashMap::new());
+    let mut new = HashSet::new();
+    let mut all: Vec<Whose> = Vec::with_capacity(leads.len());
+    for (place, (lead, plain)) in leads.iter().zip(plain).enumerate() {
+        if lead.is_test {
+            all.push(Whose { lead: LeadId::new(), known: false, stored: false });
+            continue;
+        }
+        // A stored number is older than any of the batch; a lead of the batch is newer than any that is stored.
+        let found = if of_kind(plain, Kind::Phone).next().is_some() {
+            best(&stored_phones, plain, Kind::Phone).or_else(|| best(&phones, plain, Kind::Phone))
+        } else {
+            best(&emails, plain, Kind::Email).or_else(|| best(&stored_emails, plain, Kind::Email))
+        };
+        let whose = match found {
+            Some(id) => Whose { lead: id, known: true, stored: !new.contains(&id) },
+            None => Whose { lead: LeadId::new(), known: false, stored: false },
+        };
+        if !whose.known {
+            new.insert(whose.lead);
+        }
+        for index in of_kind(plain, Kind::Phone) {
+            phones.entry(index).or_insert((place, whose.lead));
+        }
+        for index in of_kind(plain, Kind::Email) {
+            if whose.known {
+                emails.entry(index).or_insert((Reverse(place), whose.lead));
+            } else {
+                emails.insert(index, (Reverse(place), whose.lead));
+            }
+        }
+        all.push(whose);
     }
+    Ok(all)
 }
 
-fn seal(key: &DataKey, id: LeadId, known: bool, lead: &NewLead, plain: Vec<Plain<'_>>) -> Prepared {
+/// What a blind index belongs to, with its rank among others: the lowest decides.
+type Owners<Index, Rank> = HashMap<Index, (Rank, LeadId)>;
+
+fn best<Index: Borrow<[u8]> + Eq + Hash, Rank: Ord>(
+    owners: &Owners<Index, Rank>,
+    plain: &[Plain<'_>],
+    kind: Kind,
+) -> Option<LeadId> {
+    let found = of_kind(plain, kind).filter_map(|index| owners.get(index));
+    found.min_by(|(a, _), (b, _)| a.cmp(b)).map(|(_, lead)| *lead)
+}
+
+async fn find_stored(
+    db: &Db,
+    leads: &[NewLead],
+    plain: &[Vec<Plain<'_>>],
+) -> Result<(store::Phones, store::Emails), sqlx::Error> {
+    let (mut phones, mut emails): (Vec<&[u8]>, Vec<&[u8]>) = (Vec::new(), Vec::new());
+    for (_, plain) in leads.iter().zip(plain).filter(|(lead, _)| !lead.is_test) {
+        let before = phones.len();
+        phones.extend(of_kind(plain, Kind::Phone));
+        if phones.len() == before {
+            emails.extend(of_kind(plain, Kind::Email));
+        }
+    }
+    let mut conn = db.read().await?;
+    let phones = store::find_by_phones(&mut conn, &phones).await?;
+    Ok((phones, store::find_by_emails(&mut conn, &emails).await?))
+}
+
+async fn keys_of(
+    db: &Db,
+    cipher: &Cipher,
+    whose: &[Whose],
+) -> Result<HashMap<LeadId, DataKey>, PrivacyError> {
+    let subjects = |stored: bool| -> Vec<Subject> {
+        let of = whose.iter().filter(|whose| whose.stored == stored).map(|whose| whose.lead);
+        of.collect::<HashSet<_>>().into_iter().map(Subject::Lead).collect()
+    };
+    let mut keys = cipher.keys(&subjects(true)).await?;
+    keys.extend(cipher.create_keys(&subjects(false), db.clock().now()).await?);
+    let named = keys.into_iter().map(|key| (LeadId::from_uuid(key.subject().uuid()), key));
+    Ok(named.collect())
+}
+
+fn of_kind<'a>(plain: &'a [Plain<'_>], kind: Kind) -> impl Iterator<Item = &'a [u8]> {
+    plain.iter().filter(move |contact| contact.kind == kind).map(|contact| contact.blind_index.as_slice())
+}
+
+fn seal(key: &DataKey, whose: Whose, lead: &NewLead, plain: Vec<Plain<'_>>) -> Prepared {
+    let id = whose.lead;
     let enquiry = EnquiryId::new();
     let answers = serde_json::to_vec(&lead.answers).expect("strings are always JSON");
     // Ids are made in the order of preference, which is how "the first phone" is found again.
@@ -142,7 +243,7 @@ fn seal(key: &DataKey, id: LeadId, known: bool, lead: &NewLead, plain: Vec<Plain
     contacts.sort_by_key(|contact| (contact.kind, contact.blind_index));
     Prepared {
         lead: id,
-        known,
+        known: whose.known,
         enquiry,
         name_sealed: lead.name.as_ref().map(|name| key.seal(NAME, id.uuid(), name.as_str().as_bytes())),
         name_masked: lead.name.as_ref().map(sira_kernel::PersonName::masked),

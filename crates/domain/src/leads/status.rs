@@ -1,8 +1,6 @@
 //! A lead's status changes: along the table of transitions, by its version, with its history, with what it weighs on its
 //! owner, and with what entering the new status does.
 
-use sira_kernel::Id;
-
 use super::queue::{self, Leaving};
 use super::store::status as sql;
 use super::{LeadError, REASON_CHARS_MAX, Status, store};
@@ -45,9 +43,9 @@ pub(super) struct StatusStep<'a> {
     pub reason: Option<&'a str>,
 }
 
-pub(super) async fn insert_history(uow: &mut Uow, step: &StatusStep<'_>) -> Result<(), sqlx::Error> {
+pub(super) async fn insert_history(uow: &mut Uow, steps: &[StatusStep<'_>]) -> Result<(), sqlx::Error> {
     let (now, actor) = (uow.now(), uow.actor().clone());
-    sql::insert_history(uow.conn(), Id::<StatusStep<'_>>::new().uuid(), step, &actor, now).await
+    sql::insert_history(uow.conn(), steps, &actor, now).await
 }
 
 fn is_code(reason: &str) -> bool {
@@ -140,7 +138,7 @@ async fn write(
     let version = sql::change(uow.conn(), lead, &target.code, waits, now).await?;
     let spent = (now - current.status_since).num_seconds();
     let from = Some((current.status.as_str(), spent));
-    insert_history(uow, &StatusStep { lead, from, to: &target.code, reason: change.reason }).await?;
+    insert_history(uow, &[StatusStep { lead, from, to: &target.code, reason: change.reason }]).await?;
     let delta = i32::from(target.load_weight) - i32::from(before.load_weight);
     if let Some(owner) = current.owner.filter(|_| delta != 0) {
         distribution::change_load(uow, owner, delta).await?;

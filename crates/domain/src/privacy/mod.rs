@@ -32,7 +32,7 @@ use sira_kernel::Id;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::nouns::{InboundId, LeadId};
+use crate::nouns::{ImportId, InboundId, LeadId};
 
 /// Most subjects whose keys one statement creates or reads; longer calls go in several.
 pub const SUBJECTS_MAX: usize = 1_000;
@@ -47,6 +47,8 @@ pub enum Subject {
     Lead(LeadId),
     /// A source event that is no lead yet.
     Inbound(InboundId),
+    /// A file of leads, with its rows that are none yet.
+    Import(ImportId),
 }
 
 impl Subject {
@@ -55,6 +57,7 @@ impl Subject {
         match self {
             Self::Lead(_) => "lead",
             Self::Inbound(_) => "inbound_event",
+            Self::Import(_) => "import",
         }
     }
 
@@ -63,6 +66,7 @@ impl Subject {
         match self {
             Self::Lead(id) => id.uuid(),
             Self::Inbound(id) => id.uuid(),
+            Self::Import(id) => id.uuid(),
         }
     }
 }

@@ -15,8 +15,8 @@ pub async fn insert(
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     let id = match key.subject() {
-        Subject::Lead(_) => Id::<ExchangeRow>::new().uuid(),
         Subject::Inbound(own) => own.uuid(),
+        Subject::Lead(_) | Subject::Import(_) => Id::<ExchangeRow>::new().uuid(),
     };
     sqlx::query!(
         "insert into provider_exchanges

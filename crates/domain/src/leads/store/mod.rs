@@ -3,48 +3,60 @@
 pub mod arrival;
 pub mod detail;
 pub mod queue;
+pub mod removal;
 pub mod status;
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::Status;
 use crate::nouns::LeadId;
 
-/// Whose number it is. Of several, the one with the first contact row: the oldest relation.
-pub async fn find_by_phone(
-    conn: &mut PgConnection,
-    indexes: &[&[u8]],
-) -> Result<Option<LeadId>, sqlx::Error> {
-    let id = sqlx::query_scalar!(
-        "select lead_id from lead_contacts
-         where blind_index = any($1) and kind = 'phone' and not shared and not is_test and invalid_since is null
-         order by id limit 1",
+/// Whose numbers they are: by blind index the first contact row, which is the oldest relation, and its lead.
+pub type Phones = HashMap<Vec<u8>, (Uuid, LeadId)>;
+/// Whose addresses they are: by blind index the lead, ranked: open before closed, then the newest.
+pub type Emails = HashMap<Vec<u8>, ((bool, Reverse<DateTime<Utc>>, Reverse<Uuid>), LeadId)>;
+
+pub async fn find_by_phones(conn: &mut PgConnection, indexes: &[&[u8]]) -> Result<Phones, sqlx::Error> {
+    if indexes.is_empty() {
+        return Ok(Phones::new());
+    }
+    // A number has at most one row: its unique key.
+    let rows = sqlx::query!(
+        "select id, lead_id, blind_index from lead_contacts
+         where blind_index = any($1) and kind = 'phone' and not shared and not is_test and invalid_since is null",
         indexes as &[&[u8]],
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(id.map(LeadId::from_uuid))
+    Ok(rows.into_iter().map(|row| (row.blind_index, (row.id, row.lead_id.into()))).collect())
 }
 
-/// Whose address it is: an open lead before a closed one, then the newest.
-pub async fn find_by_email(
-    conn: &mut PgConnection,
-    indexes: &[&[u8]],
-) -> Result<Option<LeadId>, sqlx::Error> {
-    let id = sqlx::query_scalar!(
-        "select contact.lead_id
+pub async fn find_by_emails(conn: &mut PgConnection, indexes: &[&[u8]]) -> Result<Emails, sqlx::Error> {
+    if indexes.is_empty() {
+        return Ok(Emails::new());
+    }
+    let rows = sqlx::query!(
+        "select distinct on (contact.blind_index) contact.blind_index, lead.id, lead.created_at, status.terminal
          from lead_contacts contact
          join leads lead on lead.id = contact.lead_id
          join statuses status on status.code = lead.status
          where contact.blind_index = any($1) and contact.kind = 'email' and not contact.shared
            and not contact.is_test
-         order by status.terminal, lead.created_at desc, lead.id desc limit 1",
+         order by contact.blind_index, status.terminal, lead.created_at desc, lead.id desc",
         indexes as &[&[u8]],
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(id.map(LeadId::from_uuid))
+    let ranked = rows.into_iter().map(|row| {
+        let rank = (row.terminal, Reverse(row.created_at), Reverse(row.id));
+        (row.blind_index, (rank, row.id.into()))
+    });
+    Ok(ranked.collect())
 }
 
 pub async fn find_by_reference(

@@ -1,9 +1,8 @@
 //! SQL of status changes.
 
 use chrono::{DateTime, Utc};
-use sira_kernel::Actor;
+use sira_kernel::{Actor, Id};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use crate::leads::status::StatusStep;
 use crate::nouns::{LeadId, PoolId, UserId};
@@ -66,24 +65,26 @@ pub async fn change(
 
 pub async fn insert_history(
     conn: &mut PgConnection,
-    id: Uuid,
-    step: &StatusStep<'_>,
+    steps: &[StatusStep<'_>],
     actor: &Actor,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
+    let from = || steps.iter().map(|step| step.from);
     sqlx::query!(
         "insert into lead_status_history
              (id, lead_id, from_status, to_status, actor_kind, actor, reason, at, spent_seconds)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        id,
-        step.lead.uuid(),
-        step.from.map(|(status, _)| status),
-        step.to,
+         select id, lead_id, from_status, to_status, $1, $2, reason, $3, spent_seconds
+         from unnest($4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::bigint[])
+             as step (id, lead_id, from_status, to_status, reason, spent_seconds)",
         actor.kind(),
         actor.name(),
-        step.reason,
         now,
-        step.from.map(|(_, spent)| spent),
+        &steps.iter().map(|_| Id::<StatusStep<'_>>::new().uuid()).collect::<Vec<_>>(),
+        &steps.iter().map(|step| step.lead.uuid()).collect::<Vec<_>>(),
+        &from().map(|from| from.map(|(status, _)| status)).collect::<Vec<_>>() as &[Option<&str>],
+        &steps.iter().map(|step| step.to).collect::<Vec<_>>() as &[&str],
+        &steps.iter().map(|step| step.reason).collect::<Vec<_>>() as &[Option<&str>],
+        &from().map(|from| from.map(|(_, spent)| spent)).collect::<Vec<_>>() as &[Option<i64>],
     )
     .execute(conn)
     .await?;

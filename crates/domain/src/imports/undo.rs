@@ -1,0 +1,28 @@
+//! Taking an import's leads back.
+
+use super::{ImportError, State, store};
+use crate::event::Event;
+use crate::leads;
+use crate::nouns::{ImportId, LeadId};
+use crate::uow::Uow;
+
+/// Takes back some leads that the import made and nobody has worked on, oldest first, and their enquiries with them.
+/// Answers which were taken; the caller destroys their keys after the commit. When none is left the import is
+/// [`State::Undone`], and [`Event::ImportUndone`] is recorded; then the answer is `None`.
+///
+/// # Errors
+/// [`ImportError::WrongState`] unless it was asked for.
+pub async fn undo(uow: &mut Uow, id: ImportId, limit: u16) -> Result<Option<Vec<LeadId>>, ImportError> {
+    let import = super::lock(uow, id, &[State::Undoing]).await?;
+    let now = uow.now();
+    let untouched = store::list_untouched(uow.conn(), id, limit).await?;
+    if untouched.is_empty() {
+        let kept = import.created - import.removed;
+        store::finish_undo(uow.conn(), id, kept, now).await?;
+        uow.record(Event::ImportUndone { import: id, removed: import.removed, kept });
+        return Ok(None);
+    }
+    leads::remove(uow, &untouched).await?;
+    store::count_removed(uow.conn(), id, untouched.len() as i64, now).await?;
+    Ok(Some(untouched))
+}
