@@ -140,6 +140,42 @@ catalogue! {
         { "Kayıt yönetici kuyruğunda değil", "The lead is not with the administrators" }
         { "Yalnızca yönetici kuyruğundaki kayıtlar yeniden dağıtılabilir.",
           "Only leads of the administrators' queue can be given out again." }
+    ImportWrongState "import_wrong_state" 409 false
+        { "Aktarımın durumu buna uygun değil", "The import is not in a state for this" }
+        { "Aktarımın durumuna bakın: önce dosya yüklenir, sonra başlatılır; biten aktarım geri alınabilir.",
+          "Look at the import's state: the file comes first, then the start; one that has ended can be undone." }
+    NoContactColumn "no_contact_column" 422 false
+        { "İletişim sütunu eşlenmemiş", "No column is mapped to a contact" }
+        { "En az bir sütunu phone ya da email olarak eşleyin.", "Map at least one column to phone or email." }
+    FileEmpty "file_empty" 422 false
+        { "Dosya boş", "The file is empty" }
+        { "Dosyada hiçbir şey yok. Doğru dosyayı seçtiğinizden emin olun.",
+          "There is nothing in the file. Make sure that it is the right one." }
+    FileWithoutRows "file_without_rows" 422 false
+        { "Dosyada satır yok", "The file has no rows" }
+        { "Dosyada yalnızca başlıklar var.", "The file has headings and nothing else." }
+    FileIsSpreadsheet "file_is_spreadsheet" 422 false
+        { "Bu bir Excel dosyası", "This is a spreadsheet" }
+        { "Dosyayı CSV UTF-8 olarak kaydedip onu yükleyin.", "Save it as CSV UTF-8 and send that." }
+    FileIsCompressed "file_is_compressed" 422 false
+        { "Dosya sıkıştırılmış", "The file is compressed" }
+        { "Önce dosyayı açın.", "Unpack it first." }
+    FileIsDocument "file_is_document" 422 false
+        { "Bu bir tablo değil", "This is a document and no table" }
+        { "Tabloyu CSV olarak dışa aktarın.", "Export the table as CSV." }
+    FileIsBinary "file_is_binary" 422 false
+        { "Dosya metin değil", "The file is not text" }
+        { "Tabloyu CSV olarak dışa aktarın.", "Export the table as CSV." }
+    FileWithoutHeadings "file_without_headings" 422 false
+        { "Başlık satırı yok", "There is no row of headings" }
+        { "İlk satıra sütun adlarını yazın: ad soyad, telefon, e-posta.",
+          "Name the columns in the first line, as in: name,phone,email." }
+    FileHasTooManyColumns "file_has_too_many_columns" 422 false
+        { "Sütun sayısı çok fazla", "There are too many columns" }
+        { "En çok 200 sütun olabilir. Ayraç doğru mu?", "There may be 200 at most. Is the delimiter right?" }
+    FileTooLarge "file_too_large" 413 false
+        { "Dosya çok büyük", "The file is too large" }
+        { "En çok 2 GiB. Dosyayı bölün.", "2 GiB at most. Split the file." }
     LeadUncontactable "lead_uncontactable" 409 false
         { "Numara düzeltilmeden dağıtılamaz", "The number must be corrected first" }
         { "Kaydın numarası yanlış olarak işaretli. Önce doğru numarayı girin.",

@@ -62,6 +62,39 @@ pub const OUTCOME_RECORDED: Message = Message::new(
     Severity::Success,
     Text { tr: "Görüşme sonucu kaydedildi.", en: "The outcome of the call is saved." },
 );
+/// An import waits for its file.
+pub const IMPORT_CREATED: Message = Message::new(
+    "import_created",
+    Severity::Info,
+    Text { tr: "Şimdi dosyayı yükleyin.", en: "Now send the file." },
+);
+/// A file is here and can be read.
+pub const IMPORT_CHECKED: Message = Message::new(
+    "import_checked",
+    Severity::Success,
+    Text {
+        tr: "Dosya okundu. Eşlemeyi onaylayıp başlatın.",
+        en: "The file can be read. Confirm the mapping and start.",
+    },
+);
+/// An import runs.
+pub const IMPORT_STARTED: Message = Message::new(
+    "import_started",
+    Severity::Info,
+    Text { tr: "Aktarım başladı.", en: "The import has begun." },
+);
+/// An import's leads are being taken back.
+pub const IMPORT_UNDOING: Message = Message::new(
+    "import_undoing",
+    Severity::Info,
+    Text { tr: "Aktarım geri alınıyor.", en: "The import is being undone." },
+);
+/// An import is to be stopped.
+pub const OPERATION_CANCELLED: Message = Message::new(
+    "operation_cancelled",
+    Severity::Info,
+    Text { tr: "İşlem durduruluyor.", en: "The operation is being stopped." },
+);
 /// A lead went back to its pool.
 pub const LEAD_REDISTRIBUTED: Message = Message::new(
     "lead_redistributed",

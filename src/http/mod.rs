@@ -15,10 +15,12 @@ mod events;
 mod extract;
 mod health;
 mod idempotent;
+mod imports;
 mod leads;
 mod message;
 mod notifications;
 mod observe;
+mod operations;
 mod ops;
 mod page;
 mod problem;
@@ -68,6 +70,7 @@ const BODY_LIMIT: usize = 64 * 1024;
     tags(
         (name = "auth", description = "Signing in"),
         (name = "leads", description = "Leads of the caller's scope"),
+        (name = "imports", description = "Leads from files: create, send the file, start, follow the operation"),
         (name = "calls", description = "Masked calls: no number is in any answer"),
         (name = "sla", description = "Promises about time"),
         (name = "events", description = "What happens, as it happens"),
@@ -125,6 +128,14 @@ fn routes(base_path: &str) -> Result<Routes, RouterError> {
         .add(Access::SignedIn, routes!(sign_in::get_me))
         .add(Access::Needs(Permission::ViewLeads), routes!(leads::list_leads))
         .add(Access::Needs(Permission::CreateLeads), routes!(leads::create::create_lead))
+        .add(Access::Needs(Permission::ImportLeads), routes!(imports::create_import, imports::list_imports))
+        .add(Access::Needs(Permission::ImportLeads), routes!(imports::get_import))
+        .add(Access::Needs(Permission::ImportLeads), routes!(imports::file::put_import_file))
+        .add(Access::Needs(Permission::ImportLeads), routes!(imports::start_import))
+        .add(Access::Needs(Permission::ImportLeads), routes!(imports::undo_import))
+        .add(Access::Needs(Permission::ImportLeads), routes!(imports::file::get_import_errors))
+        .add(Access::Needs(Permission::ImportLeads), routes!(operations::get_operation))
+        .add(Access::Needs(Permission::ImportLeads), routes!(operations::cancel_operation))
         .add(Access::Needs(Permission::ViewLeads), routes!(leads::get_lead))
         .add(Access::Needs(Permission::EditLeads), routes!(leads::update_lead))
         .add(Access::Needs(Permission::ViewLeads), routes!(timeline::get_lead_timeline))

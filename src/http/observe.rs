@@ -28,6 +28,9 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
+/// The end of the path that takes files.
+const UPLOAD: &str = "/imports/{id}/file";
+
 /// The outermost layer.
 pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let trace_id = trace_id(request.headers());
@@ -71,6 +74,11 @@ pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -
 
 /// Ends a request that takes too long. What it had not committed did not happen.
 pub async fn deadline(State(app): State<App>, request: Request, next: Next) -> Result<Response, ApiError> {
+    let matched = request.extensions().get::<MatchedPath>();
+    // A file may take long; its handler lets no part of it take long.
+    if matched.is_some_and(|path| path.as_str().ends_with(UPLOAD)) {
+        return Ok(next.run(request).await);
+    }
     let answer = tokio::time::timeout(app.settings.request_timeout, next.run(request)).await;
     answer.map_err(|_| Code::Timeout.into())
 }

@@ -180,6 +180,7 @@ impl CreateLead {
             consents,
             consent_source: "api",
             inbound: None,
+            import: None,
             is_test: false,
         })
     }
