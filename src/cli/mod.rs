@@ -4,6 +4,7 @@ pub mod check;
 pub mod config;
 pub mod doctor;
 pub mod jobs;
+pub mod leads;
 pub mod migrate;
 pub mod openapi;
 pub mod up;
@@ -45,6 +46,9 @@ enum Command {
     /// Look at jobs
     #[command(subcommand)]
     Jobs(jobs::Command),
+    /// Bring in leads by the file
+    #[command(subcommand)]
+    Leads(leads::Command),
     /// Manage users
     #[command(subcommand)]
     User(user::Command),
@@ -114,6 +118,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Up(args) if args.is_check() => {
             Log { filter: "warn".to_owned(), ..loaded.config.log.clone() }
         }
+        // Its progress is a bar.
+        Command::Leads(_) => Log { filter: "warn".to_owned(), ..loaded.config.log.clone() },
         _ => loaded.config.log.clone(),
     });
     match cli.command {
@@ -122,6 +128,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Work(args) => up::work(&loaded.config, &args).await,
         Command::Migrate => migrate::run(&loaded.config).await,
         Command::Jobs(command) => jobs::run(&loaded.config, command).await,
+        Command::Leads(command) => Box::pin(leads::run(&loaded.config, command)).await,
         Command::User(command) => user::run(&loaded.config, command).await,
         Command::Openapi => openapi::run(&mut io::stdout(), &loaded.config.http.base_path).map(|()| Exit::Ok),
         Command::Doctor(args) => doctor::run(&loaded.config, &args).await,
