@@ -28,6 +28,8 @@ const BY_HAND: Marked =
     Marked { name: "Serçe Öğütveren", phone: "+905550008264", email: "serce.elden@example.com" };
 const UNREACHABLE: Marked =
     Marked { name: "Baykuş Ulaşılmaz", phone: "+90555000", email: "baykus.bozuk(at)example.com" };
+const BY_FILE: Marked =
+    Marked { name: "Bülbül Sarıgaga", phone: "+905550005173", email: "bulbul.dosya@example.com" };
 /// An answer that nobody asked for may be health data.
 const ANSWER: &str = "saç ekimi kırlangıç 4417";
 /// Who may see the lead may read its notes: they are in answers, without the numbers and addresses that stand in them.
@@ -81,7 +83,7 @@ fn disguises(mark: &str) -> Vec<Vec<u8>> {
 }
 
 fn all_disguises() -> Vec<Vec<u8>> {
-    let people = [BY_WEBHOOK, BY_HAND, UNREACHABLE];
+    let people = [BY_WEBHOOK, BY_HAND, UNREACHABLE, BY_FILE];
     let marks = people.into_iter().flat_map(|person| [person.name, person.phone, person.email]);
     let marks = marks.chain([ANSWER, CORRECTED]);
     let parts = people.into_iter().flat_map(|person| person.name.split(' '));
@@ -258,8 +260,35 @@ async fn work_on(caller: &mut Caller, data: &Path) {
     caller.owned(1).await;
 }
 
+/// A file with a marked person, and with one whom nobody can reach.
+async fn import_file(caller: &mut Caller) {
+    let (code, created) = caller.post("/imports", "file", &json!({ "fileName": "leads.csv" })).await;
+    assert_eq!(code, 201, "{created}");
+    let id = created["id"].as_str().expect("an id").to_owned();
+    let row = |person: &Marked| format!("{};{};{};{ANSWER}\n", person.name, person.phone, person.email);
+    let text = format!("ad soyad;telefon;e-posta;hangi tedavi\n{}{}", row(&BY_FILE), row(&UNREACHABLE));
+    let request = caller.client.put(format!("{}/imports/{id}/file", caller.base)).body(text);
+    let (code, checked) = caller.send(request).await;
+    assert_eq!(code, 200, "{checked}");
+    let (code, begun) = caller.post(&format!("/imports/{id}/start"), "start", &json!({})).await;
+    assert_eq!(code, 202, "{begun}");
+    let mut operation = Value::Null;
+    for _ in 0..600 {
+        operation = caller.get(&format!("/operations/{id}")).await;
+        if operation["done"] == true {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let result = &operation["result"];
+    assert_eq!((&result["created"], &result["bad"]), (&json!(1), &json!(1)), "{operation}");
+    for path in ["/imports".to_owned(), format!("/imports/{id}"), format!("/imports/{id}/errors")] {
+        caller.get(&path).await;
+    }
+}
+
 /// Every flow that exists: webhook, redelivery, quarantine, by hand, joined, refused, listed, shown, changed, heard,
-/// worked on.
+/// worked on, by the file.
 async fn go_through_everything(up: &Up, caller: &mut Caller, data: &Path) {
     let sandbox = up.sandbox.as_ref().expect("the sandbox plays");
     let announced = [marked_lead(up, &BY_WEBHOOK)];
@@ -293,6 +322,7 @@ async fn go_through_everything(up: &Up, caller: &mut Caller, data: &Path) {
     }
     let quarantined = caller.get("/ops/quarantine").await;
     assert_eq!(quarantined["data"].as_array().map(Vec::len), Some(1), "{quarantined}");
+    import_file(caller).await;
     for list in ["/ops/jobs", "/ops/workflows"] {
         let page = caller.get(list).await;
         for row in page["data"].as_array().expect("a list") {

@@ -4,6 +4,7 @@ pub mod app;
 mod auth;
 mod creating;
 mod document;
+mod imports;
 mod leads;
 mod operations;
 mod problems;

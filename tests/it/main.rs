@@ -12,6 +12,7 @@ mod fakes;
 mod house;
 mod http;
 mod identity;
+mod imports;
 mod ingestion;
 mod jobs;
 mod leads;

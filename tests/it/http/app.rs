@@ -191,6 +191,7 @@ impl TestApp {
             consents: Vec::new(),
             consent_source: "test",
             inbound: None,
+            import: None,
             is_test: false,
         };
         let prepared = leads::prepare(&self.app.cx.db, &self.app.cx.cipher, &lead).await.unwrap();

@@ -27,7 +27,15 @@ async fn signing_in_answers_a_token_that_works() {
     assert_eq!(me["scope"], "team");
     assert_eq!(
         me["permissions"],
-        json!(["leads.view", "leads.create", "leads.edit", "leads.call", "leads.reopen", "docs.view"])
+        json!([
+            "leads.view",
+            "leads.create",
+            "leads.import",
+            "leads.edit",
+            "leads.call",
+            "leads.reopen",
+            "docs.view"
+        ])
     );
     assert_eq!(app.count("select count(*) from audit_event where action = 'user.signed_in'").await, 1);
 }

@@ -54,6 +54,7 @@ impl Office {
             consents: Vec::new(),
             consent_source: "api",
             inbound: None,
+            import: None,
             is_test: false,
         }
     }
