@@ -4,13 +4,14 @@ use super::text::{code, is_rust, lines_with};
 use super::{Tree, Violation};
 
 /// A crate's directory, and which of ours it may depend on. The root package stands on top of everything.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("crates/kernel", &[]),
     ("crates/engine", &["sira-kernel"]),
     ("crates/domain", &["sira-kernel", "sira-engine"]),
     ("crates/providers", &["sira-kernel"]),
     ("crates/postgres", &[]),
     ("crates/sandbox", &["sira-kernel"]),
+    ("crates/synthetic", &[]),
     ("crates/testkit", &["sira-kernel", "sira-engine", "sira-domain"]),
     ("jobs", &["sira-kernel", "sira-engine", "sira-domain", "sira-providers"]),
     ("workflows", &["sira-kernel", "sira-engine", "sira-domain", "sira-jobs"]),
