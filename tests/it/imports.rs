@@ -1,5 +1,6 @@
 //! Claims about leads from files: every row is accounted for, once, whatever happens.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -8,10 +9,11 @@ use sira_domain::imports::{
 };
 use sira_domain::leads::{self, StatusChange};
 use sira_domain::nouns::{ImportId, LeadId};
-use sira_domain::privacy::{PrivacyError, Subject};
+use sira_domain::privacy::{BlindField, DataKey, PrivacyError, Subject};
 use sira_engine::{Effect, NewJob};
 use sira_jobs::ingestion::{ImportLeads, UndoImport};
 use sira_kernel::Actor;
+use sira_synthetic::{CONSENT_CHANNELS, CsvStyle, Dataset, Delimiter, HEADER_TURKISH, Options, Verdict};
 
 use crate::house::{DRAIN, House};
 use crate::processes::Worker;
@@ -115,6 +117,92 @@ async fn every_row_becomes_a_lead_or_a_bad_row_with_its_line() {
     assert_eq!(told, [(2_303, "no_usable_contact", Some(2)), (2_306, "no_usable_contact", Some(2))]);
     house.until(2_300, "select count(*) from leads where owner_id is not null").await;
     house.quiet().await;
+    running.drain(DRAIN).await;
+}
+
+/// Of each row of a file that has its numbers in a column: the lead, and what became of the row.
+async fn fates(house: &House, import: &Import, column: &str) -> HashMap<u64, (LeadId, String)> {
+    let rows: Vec<(uuid::Uuid, uuid::Uuid, String, Vec<u8>)> = sqlx::query_as(
+        "select id, lead_id, effect, answers_sealed from lead_enquiries where import_id = $1 order by id",
+    )
+    .bind(import.id.uuid())
+    .fetch_all(&house.db.pool)
+    .await
+    .unwrap();
+    let subjects: Vec<Subject> = rows.iter().map(|row| Subject::Lead(LeadId::from_uuid(row.1))).collect();
+    let keys = house.parts.cx.cipher.keys(&subjects).await.unwrap();
+    let fate = |(row, key): ((uuid::Uuid, uuid::Uuid, String, Vec<u8>), &DataKey)| {
+        let opened = key.open(leads::ANSWERS, row.0, &row.3).unwrap();
+        let answers: Vec<(String, Vec<String>)> = serde_json::from_slice(&opened).unwrap();
+        let (_, values) = answers.into_iter().find(|(name, _)| name == column).unwrap();
+        (values[0].parse().unwrap(), (LeadId::from_uuid(row.1), row.2))
+    };
+    rows.into_iter().zip(&keys).map(fate).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generated_file_ends_as_its_truth_says_row_by_row() {
+    let house = House::new().await;
+    let running = house.work().await;
+    let dataset = Dataset::new(Options::new(11, 3_000, house.parts.cx.clock.now(), 30)).unwrap();
+    let mut file = Vec::new();
+    let style = CsvStyle { delimiter: Delimiter::Semicolon, byte_order_mark: true, ..CsvStyle::default() };
+    dataset.write_csv(&mut file, style).unwrap();
+    let import = Imported::new(&house).await;
+    let ended = import.run(&file).await;
+    let fates = fates(&house, &ended, HEADER_TURKISH[0]).await;
+    let mut bad = Vec::new();
+    for truth in dataset.rows().map(|lead| lead.truth) {
+        let fate = fates.get(&truth.row).map(|(lead, effect)| (*lead, effect.as_str()));
+        let lead_of = |row: &u64| fates.get(row).map(|(lead, _)| *lead);
+        match &truth.verdict {
+            Verdict::Created => assert_eq!(fate.map(|f| f.1), Some("created"), "row {}", truth.row),
+            Verdict::Joined { into } => {
+                assert_eq!(fate.map(|f| f.1), Some("joined"), "row {}", truth.row);
+                assert_eq!(fate.map(|f| f.0), lead_of(into), "row {} joins row {into}", truth.row);
+            }
+            Verdict::Doubtful { with } => {
+                assert_eq!(fate.map(|f| f.1), Some("created"), "row {}", truth.row);
+                assert_ne!(fate.map(|f| f.0), lead_of(with), "row {} is not row {with}", truth.row);
+            }
+            Verdict::Bad { reason } => {
+                assert_eq!(fate, None, "row {}", truth.row);
+                bad.push((truth.row.cast_signed() + 1, (*reason).to_owned()));
+            }
+        }
+    }
+    let mut conn = house.parts.cx.db.read().await.unwrap();
+    let told = imports::list_bad(&mut conn, import.id, 0, 3_000).await.unwrap();
+    assert_eq!(told.into_iter().map(|row| (row.line, row.code)).collect::<Vec<_>>(), bad);
+    // Every number that the truth names is there under its blind index, and no other.
+    let cipher = &house.parts.cx.cipher;
+    let expected: HashSet<Vec<u8>> = dataset
+        .rows()
+        .flat_map(|lead| lead.truth.phones.clone())
+        .map(|phone| cipher.blind_index(BlindField::Phone, &phone).to_vec())
+        .collect();
+    let stored: Vec<Vec<u8>> = sqlx::query_scalar("select blind_index from lead_contacts where kind = 'phone'")
+        .fetch_all(&house.db.pool)
+        .await
+        .unwrap();
+    assert_eq!(stored.len(), expected.len());
+    assert_eq!(stored.into_iter().collect::<HashSet<_>>(), expected);
+    // Every answer about consent is on record, and none that was not given.
+    for (place, channel) in CONSENT_CHANNELS.into_iter().enumerate() {
+        let said = |word: bool| {
+            let rows = dataset.rows().filter(|lead| lead.truth.verdict.reason().is_none());
+            rows.filter(|lead| lead.truth.consents[place] == Some(word)).count() as i64
+        };
+        let on_record: (i64, i64) = sqlx::query_as(
+            "select count(*) filter (where decision = 'granted'), count(*) filter (where decision = 'refused')
+             from consent_ledger where channel = $1",
+        )
+        .bind(channel)
+        .fetch_one(&house.db.pool)
+        .await
+        .unwrap();
+        assert_eq!(on_record, (said(true), said(false)), "{channel}");
+    }
     running.drain(DRAIN).await;
 }
 
