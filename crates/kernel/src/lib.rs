@@ -18,4 +18,4 @@ pub use email::EmailAddress;
 pub use id::Id;
 pub use mask::mask_contacts;
 pub use name::PersonName;
-pub use phone::PhoneNumber;
+pub use phone::{PhoneKind, PhoneNumber};

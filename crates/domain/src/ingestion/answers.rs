@@ -7,11 +7,6 @@ use sira_kernel::{EmailAddress, PersonName, PhoneNumber};
 
 use crate::consents::{self, ConsentBox};
 
-/// What people put between two numbers in one field.
-const SEPARATORS: [char; 5] = ['/', ';', ',', '|', '\n'];
-/// Parts of one field that are tried as a number.
-const PARTS_MAX: usize = 8;
-
 /// What an answer can be about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Question {
@@ -165,11 +160,7 @@ impl<'a> Answers<'a> {
 
     /// The readable numbers. `region` is where national ones are at home.
     pub fn phones(&self, region: &str) -> Vec<PhoneNumber> {
-        let parts = self.all(Question::Phone).flat_map(|text| {
-            // Meta's own exports put `p:` before a number.
-            text.trim().trim_start_matches("p:").split(SEPARATORS).take(PARTS_MAX)
-        });
-        parts.filter_map(|part| PhoneNumber::parse(part, region).ok()).collect()
+        self.all(Question::Phone).flat_map(|text| PhoneNumber::parse_all(text, region)).collect()
     }
 
     /// The readable addresses.
