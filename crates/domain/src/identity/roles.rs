@@ -190,6 +190,7 @@ mod tests {
         let table = [
             ("leads.view", [true, true, true, true]),
             ("leads.create", [true, true, false, false]),
+            ("leads.import", [true, true, false, false]),
             ("leads.edit", [true, true, true, false]),
             ("leads.call", [true, true, true, false]),
             ("leads.reopen", [true, true, false, false]),
