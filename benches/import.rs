@@ -34,7 +34,7 @@ const DAYS: u32 = 60;
 const MANY_ROWS: usize = 300_000;
 const EMAIL_ONLY_PERCENT: u8 = 70;
 /// Longest import.
-const PATIENCE: Duration = Duration::from_mins(60);
+const PATIENCE: Duration = Duration::from_hours(1);
 /// What an import writes about leads, parents first.
 const TABLES: [&str; 12] = [
     "pools",
