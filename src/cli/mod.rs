@@ -118,8 +118,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Up(args) if args.is_check() => {
             Log { filter: "warn".to_owned(), ..loaded.config.log.clone() }
         }
-        // Its progress is a bar.
-        Command::Leads(_) => Log { filter: "warn".to_owned(), ..loaded.config.log.clone() },
+        // Its progress is a bar; whom it cannot call or ask is no matter here.
+        Command::Leads(_) => Log { filter: "error".to_owned(), ..loaded.config.log.clone() },
         _ => loaded.config.log.clone(),
     });
     match cli.command {
