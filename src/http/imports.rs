@@ -12,7 +12,7 @@ use sira_domain::imports::{self, Import, ImportError, NewImport};
 use sira_domain::ingestion::answers::Question;
 use sira_domain::nouns::ImportId;
 use sira_domain::privacy::{DataKey, Subject};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::catalogue::{Code, Text};
@@ -20,7 +20,7 @@ use super::cursor::ListId;
 use super::extract::{ApiQuery, Original, PathId};
 use super::idempotent::Once;
 use super::message::{self, Message};
-use super::page::{self, Page, PageRequest};
+use super::page::{self, Page, PageQuery, PageRequest};
 use super::problem::{ApiError, FieldError, Problem};
 use super::queue::Nothing;
 use super::state::App;
@@ -128,17 +128,6 @@ pub struct OperationBegun {
     pub message: Message,
 }
 
-/// A page of a list without filters.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct PageQuery {
-    /// Rows of a page: 1 to 200; 50 when not given.
-    limit: Option<u16>,
-    /// From `nextCursor` of a page.
-    cursor: Option<String>,
-}
-
 /// Creates an import that waits for its file.
 #[utoipa::path(post, path = "/imports", operation_id = "create_import", tag = "imports", request_body = CreateImport,
     params(("Idempotency-Key" = String, Header, description = "New for every new request: 1 to 200 characters")), responses(
@@ -184,10 +173,7 @@ pub async fn list_imports(
 ) -> Result<Response, ApiError> {
     let list = ListId::of(&["/imports"]);
     let request = PageRequest::new(&app.cursors, list, query.limit, query.cursor.as_deref())?;
-    let before = match &request.from {
-        Some((_, bytes)) => Some(page::read_timed_position(bytes)?),
-        None => None,
-    };
+    let before = request.timed()?;
     let before = before.map(|(at, id)| (at, ImportId::from_uuid(id)));
     let rows = imports::list(&mut *app.cx.db.read().await?, before, request.limit + 1).await?;
     let position = |row: &Import| page::timed_position(row.created_at, row.id.uuid());

@@ -81,10 +81,7 @@ pub async fn list_notifications(
     let list =
         ListId::of(&["/me/notifications", &user.id.to_string(), if unread { "unread" } else { "all" }]);
     let request = PageRequest::new(&app.cursors, list, query.limit, query.cursor.as_deref())?;
-    let after = match &request.from {
-        Some((_, bytes)) => Some(page::read_timed_position(bytes)?),
-        None => None,
-    };
+    let after = request.timed()?;
     let mut conn = app.cx.db.read().await?;
     let rows = notifications::list(&mut conn, user.id, unread, after, request.limit + 1).await?;
     drop(conn);

@@ -5,28 +5,17 @@ pub mod engine;
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sira_domain::ingestion;
 use sira_domain::nouns::InboundId;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::cursor::ListId;
 use super::extract::{ApiQuery, Original};
-use super::page::{self, Page, PageRequest};
+use super::page::{self, Page, PageQuery, PageRequest};
 use super::problem::{ApiError, Problem};
 use super::state::App;
-
-/// A page of a list without filters.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct PageQuery {
-    /// Rows of a page: 1 to 200; 50 when not given.
-    limit: Option<u16>,
-    /// From `nextCursor` of a page.
-    cursor: Option<String>,
-}
 
 /// A source event that cannot become a lead until somebody mends it.
 #[derive(Serialize, ToSchema)]
@@ -56,10 +45,7 @@ pub async fn list_quarantined_events(
 ) -> Result<Response, ApiError> {
     let list = ListId::of(&["/ops/quarantine"]);
     let request = PageRequest::new(&app.cursors, list, query.limit, query.cursor.as_deref())?;
-    let after = match &request.from {
-        Some((_, bytes)) => Some(page::read_timed_position(bytes)?),
-        None => None,
-    };
+    let after = request.timed()?;
     let after = after.map(|(at, id)| (at, InboundId::from_uuid(id)));
     let mut conn = app.cx.db.read().await?;
     let rows = ingestion::list_quarantined(&mut conn, after, request.limit + 1).await?;

@@ -4,8 +4,8 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use http::{HeaderValue, header};
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::catalogue::{Code, Text};
@@ -40,6 +40,17 @@ pub struct PageInfo {
     pub limit: u16,
 }
 
+/// The query of a list without filters.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PageQuery {
+    /// Rows of a page: 1 to 200; 50 when not given.
+    pub limit: Option<u16>,
+    /// From `nextCursor` of a page.
+    pub cursor: Option<String>,
+}
+
 /// A request for one page: which list, from where, how many.
 #[derive(Debug, Clone)]
 pub struct PageRequest {
@@ -70,6 +81,11 @@ impl PageRequest {
         }
         let from = cursor.map(|cursor| cursors.open(list, cursor)).transpose()?;
         Ok(Self { list, from, limit })
+    }
+
+    /// From where, in a list that is ordered by time and id; `None` is the beginning.
+    pub fn timed(&self) -> Result<Option<(DateTime<Utc>, Uuid)>, ApiError> {
+        self.from.as_ref().map(|(_, bytes)| read_timed_position(bytes)).transpose()
     }
 
     /// Makes the page of a list that is only read onwards, of rows read with one row more than the limit.

@@ -92,10 +92,7 @@ pub async fn list_overdue(
     let filter = format!("{:?}", (query.owner, query.team));
     let list = ListId::of(&["/sla/overdue", &filter, &user.scope().fingerprint()]);
     let request = PageRequest::new(&app.cursors, list, query.limit, query.cursor.as_deref())?;
-    let after = match &request.from {
-        Some((_, bytes)) => Some(page::read_timed_position(bytes)?),
-        None => None,
-    };
+    let after = request.timed()?;
     let now = app.cx.clock.now();
     let whose = (query.owner.map(UserId::from_uuid), query.team.map(TeamId::from_uuid));
     let mut conn = app.cx.db.read().await?;

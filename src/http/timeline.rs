@@ -133,10 +133,7 @@ pub async fn get_lead_timeline(
     let names: Vec<&str> = kinds.iter().map(|kind| kind.code()).collect();
     let list = ListId::of(&["/leads/timeline", &lead.to_string(), &names.join(",")]);
     let request = PageRequest::new(&app.cursors, list, query.limit, query.cursor.as_deref())?;
-    let after = match &request.from {
-        Some((_, bytes)) => Some(page::read_timed_position(bytes)?),
-        None => None,
-    };
+    let after = request.timed()?;
     let mut conn = app.cx.db.read().await?;
     leads::search::find(&mut conn, user.scope(), lead).await?.ok_or(Code::NotFound)?;
     let upcoming = match after {

@@ -11,7 +11,7 @@ use sira_domain::imports::{self, BadRow, Format, Import, PAGE_MAX, Unreadable, U
 use sira_domain::ingestion::answers::Question;
 use sira_domain::nouns::ImportId;
 use sira_domain::privacy::Subject;
-use sira_kernel::{EmailAddress, PersonName, PhoneNumber};
+use sira_kernel::{EmailAddress, PersonName, PhoneNumber, mask_contacts};
 use utoipa::ToSchema;
 
 use super::{ImportView, view};
@@ -78,7 +78,8 @@ fn preview(import: &Import, format: &Format) -> Vec<Vec<String>> {
         Some(Question::Email) => {
             EmailAddress::parse(text).map_or_else(|_| "***".to_owned(), |email| email.masked())
         }
-        Some(Question::Country | Question::Language | Question::AcquiredAt) => text.to_owned(),
+        // A column may be taken for what it is not.
+        Some(Question::Country | Question::Language | Question::AcquiredAt) => mask_contacts(text),
         _ => PersonName::parse(text).map_or_else(String::new, |name| name.masked()),
     };
     let row = |fields: &Vec<String>| -> Vec<String> {

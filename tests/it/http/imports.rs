@@ -47,6 +47,10 @@ async fn a_file_is_looked_at_before_it_is_imported_and_nobody_is_shown() {
         checked["import"]["columns"].as_array().unwrap().iter().map(|c| c["field"].clone()).collect();
     assert_eq!(fields, [json!("full_name"), json!(null), json!("email"), json!(null)]);
     assert_eq!(checked["preview"][0], json!(["Ş*** Ç***", "0***", "s***@***.com", "s*** g***"]));
+    let misnamed = put(&app, &token, &id, "Tarih,Telefon\n+90 555 000 00 18,05550000017\n").await;
+    assert_eq!(misnamed.status, 200);
+    assert!(!misnamed.text().contains("000 00 18"), "{}", misnamed.text());
+    assert_eq!(put(&app, &token, &id, file).await.status, 200);
     let mapping = json!({ "mapping": ["full_name", "phone", "email", null] });
     let begun = start(&app, &token, &id, "start", &mapping).await;
     assert_eq!(
