@@ -12,6 +12,7 @@ use sira_domain::nouns::{ImportId, LeadId};
 use sira_domain::privacy::{BlindField, DataKey, PrivacyError, Subject};
 use sira_engine::{Effect, NewJob};
 use sira_jobs::ingestion::{ImportLeads, UndoImport};
+use sira_jobs::privacy::DestroyKeys;
 use sira_kernel::Actor;
 use sira_synthetic::{CONSENT_CHANNELS, CsvStyle, Dataset, Delimiter, HEADER_TURKISH, Options, Verdict};
 
@@ -269,6 +270,15 @@ async fn importing_and_undoing_twice_changes_nothing() {
     house.until(1_200, "select count(*) from leads where owner_id is not null").await;
     import.undo().await;
     house.until(1, UNDONE).await;
+    house.quiet().await;
+    let gone: Vec<uuid::Uuid> =
+        sqlx::query_scalar("select subject from keystore.data_keys where destroyed_at is not null limit 3")
+            .fetch_all(&house.db.pool)
+            .await
+            .unwrap();
+    assert_eq!(gone.len(), 3);
+    let leads = gone.into_iter().map(LeadId::from_uuid).collect();
+    house.apply(&[Effect::Job(NewJob::of(&DestroyKeys { leads }))]).await;
     for part in [0, 1] {
         house.apply(&[Effect::Job(NewJob::of(&UndoImport { import: import.id, part }))]).await;
     }
@@ -276,6 +286,8 @@ async fn importing_and_undoing_twice_changes_nothing() {
     let ended = import.look().await;
     assert_eq!((ended.removed, ended.kept), (1_200, 0));
     assert_eq!(house.count("select count(*) from audit_event where action = 'import.undone'").await, 1);
+    let destroyed = "select count(*) from keystore.data_keys where destroyed_at is not null";
+    assert_eq!(house.count(destroyed).await, 1_200);
     running.drain(DRAIN).await;
 }
 

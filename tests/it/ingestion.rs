@@ -430,7 +430,7 @@ async fn a_lead_without_a_pool_to_wait_in_is_quarantined_at_the_last_attempt() {
 async fn what_can_never_land_is_quarantined_at_once() {
     let desk = Desk::open(vec![Ok(reachable())]).await;
     let (subject, now) = (Subject::Inbound(desk.job.inbound), desk.cx.clock.now());
-    desk.office.cipher.destroy_key(subject, now).await.unwrap();
+    desk.office.cipher.destroy_keys(&[subject], now).await.unwrap();
     assert_eq!(desk.run(false).await.unwrap(), None);
     assert_eq!(desk.state().await, ("quarantined".to_owned(), Some("key".to_owned()), None));
     assert_eq!(desk.office.count("inbound_events where fetched is not null").await, 0, "nothing can seal it");

@@ -117,8 +117,8 @@ async fn a_destroyed_key_is_gone_for_good() {
     let (erased, never_had_one, other) = (lead(), lead(), lead());
     cipher.create_keys(&[erased, other], db.clock.now()).await.unwrap();
     for _ in 0..2 {
-        cipher.destroy_key(erased, db.clock.now()).await.unwrap();
-        cipher.destroy_key(never_had_one, db.clock.now()).await.unwrap();
+        cipher.destroy_keys(&[erased], db.clock.now()).await.unwrap();
+        cipher.destroy_keys(&[never_had_one], db.clock.now()).await.unwrap();
     }
     for subject in [erased, never_had_one] {
         assert!(matches!(cipher.key(subject).await, Err(PrivacyError::Destroyed)));

@@ -13,6 +13,7 @@ use sira_jobs::Context;
 use sira_jobs::calls::{PlaceCall, ReconcileCall};
 use sira_jobs::distribution::{AssignLeads, ExpireCoolingOff};
 use sira_jobs::ingestion::{FetchMetaLead, ImportLeads, UndoImport};
+use sira_jobs::privacy::DestroyKeys;
 use sira_jobs::sla::{RescheduleCalendar, RescheduleTimers};
 
 pub use admin_queue::AdminQueue;
@@ -32,6 +33,7 @@ pub fn registry() -> Registry<Context> {
         .job::<ExpireCoolingOff>()
         .job::<PlaceCall>()
         .job::<ReconcileCall>()
+        .job::<DestroyKeys>()
         .job::<RescheduleTimers>()
         .job::<RescheduleCalendar>()
         .workflow::<AssignmentWatch>()

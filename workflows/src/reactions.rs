@@ -10,6 +10,7 @@ use sira_jobs::Context;
 use sira_jobs::calls::{PlaceCall, ReconcileCall};
 use sira_jobs::distribution::{AssignLeads, ExpireCoolingOff};
 use sira_jobs::ingestion::{FetchMetaLead, ImportLeads, UndoImport};
+use sira_jobs::privacy::DestroyKeys;
 use sira_jobs::sla::{RescheduleCalendar, RescheduleTimers};
 
 use crate::assignment_watch::{ASSIGNED, AssignmentWatch};
@@ -26,7 +27,8 @@ pub fn reactions(event: &Event) -> Vec<Effect> {
         Event::ImportStarted { import } => vec![job(&ImportLeads { import: *import, from: 0 })],
         Event::ImportUndoRequested { import } => vec![job(&UndoImport { import: *import, part: 0 })],
         Event::LeadsRemoved { leads } => {
-            leads.iter().map(|lead| supersede::<AssignmentWatch>(lead.to_string(), "removed")).collect()
+            let ended = leads.iter().map(|lead| supersede::<AssignmentWatch>(lead.to_string(), "removed"));
+            ended.chain([job(&DestroyKeys { leads: leads.clone() })]).collect()
         }
         Event::LeadCreated { lead, pool } => begins_to_wait(*lead, *pool),
         Event::LeadReopened { lead, pool } | Event::LeadRedistributed { lead, pool } => {
@@ -225,7 +227,10 @@ mod tests {
             ),
             (Event::ImportUndoRequested { import }, vec!["job ingestion.undo_import"]),
             (Event::ImportUndone { import, removed: 1, kept: 0 }, vec![]),
-            (Event::LeadsRemoved { leads: vec![lead] }, vec!["supersede distribution.assignment_watch"]),
+            (
+                Event::LeadsRemoved { leads: vec![lead] },
+                vec!["supersede distribution.assignment_watch", "job privacy.destroy_keys"],
+            ),
             (Event::TestLeadKept { lead }, vec![]),
             (Event::LeadEnquired { lead }, vec![]),
             (Event::LeadWaitsTooLong { lead, since: later }, vec![]),

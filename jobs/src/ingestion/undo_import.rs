@@ -1,20 +1,18 @@
 //! Takes the leads of an import back, as far as nobody has worked on them.
 //!
 //! A bounded number of leads in one transaction, oldest first; the rest is a job of its own. Running it twice is safe: what
-//! was taken is not found again. The leads' keys are destroyed after the commit; a key whose destruction was lost to a
-//! kill opens nothing any more, because no row is left that it sealed.
+//! was taken is not found again.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sira_domain::imports::{self, ImportError};
+use sira_domain::imports::{self, ImportError, Progress};
 use sira_domain::nouns::ImportId;
-use sira_domain::privacy::Subject;
 use sira_engine::{Effect, Job, JobError, Lease, NewJob, Outcome, Retry, Spec};
 use sira_kernel::Actor;
 
 use super::import_leads::import_failure;
-use crate::{Context, failure, queues};
+use crate::{Context, queues};
 
 /// Leads of one transaction.
 const BATCH: u16 = 500;
@@ -47,19 +45,16 @@ impl Job<Context> for UndoImport {
 
     async fn run(self, cx: &Context, lease: &Lease) -> Result<Outcome, JobError> {
         let mut uow = cx.begin(Actor::job(Self::SPEC.name)).await?;
-        let removed = match imports::undo(&mut uow, self.import, BATCH).await {
-            Ok(removed) => removed,
+        match imports::undo(&mut uow, self.import, BATCH).await {
+            Ok(Progress::Undone) => {}
+            Ok(Progress::Going) => {
+                let next = Self { import: self.import, part: self.part + 1 };
+                uow.follow_with(Effect::Job(NewJob::of(&next)));
+            }
             Err(ImportError::WrongState { .. }) => return Ok(Outcome::Done),
             Err(error) => return Err(import_failure(error)),
-        };
-        let Some(removed) = removed else { return uow.commit_and_complete(lease).await };
-        uow.follow_with(Effect::Job(NewJob::of(&Self { import: self.import, part: self.part + 1 })));
-        let outcome = uow.commit_and_complete(lease).await?;
-        for lead in removed {
-            let destroyed = cx.cipher.destroy_key(Subject::Lead(lead), cx.clock.now()).await;
-            destroyed.map_err(failure::privacy)?;
         }
-        Ok(outcome)
+        uow.commit_and_complete(lease).await
     }
 }
 

@@ -24,7 +24,7 @@ pub use format::{Format, Unreadable};
 pub use reader::{Chunk, Reader};
 pub use rows::Refusal;
 pub use store::BadRow;
-pub use undo::undo;
+pub use undo::{Progress, undo};
 pub use upload::{Upload, UploadError};
 
 use crate::event::Event;

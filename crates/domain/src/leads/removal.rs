@@ -7,7 +7,7 @@ use crate::{Event, Uow, distribution};
 
 /// Takes leads away, with their contacts, enquiries, consents and histories; what they weighed on their owners is freed, and
 /// [`Event::LeadsRemoved`] is recorded. At most [`super::BATCH_MAX`]. For leads that nobody has called, written to or
-/// agreed anything with. Their keys are destroyed by the caller, after the commit.
+/// agreed anything with. Their keys are destroyed by what follows from the event.
 pub async fn remove(uow: &mut Uow, leads: &[LeadId]) -> Result<(), LeadError> {
     for (owner, weight) in sql::lock(uow.conn(), leads).await? {
         distribution::change_load(uow, owner, -weight).await?;

@@ -20,6 +20,7 @@ mod key_file;
 mod provider;
 mod store;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -231,12 +232,19 @@ impl Cipher {
         one(self.keys(&[subject]).await?)
     }
 
-    /// Destroys the subject's key, and commits at once: what it sealed is unreadable from now on, and the subject
-    /// never gets another key, even if it had none. Repeating changes nothing. Cannot be undone but from a backup
-    /// of the key store.
-    pub async fn destroy_key(&self, subject: Subject, now: DateTime<Utc>) -> Result<(), PrivacyError> {
-        let id = Id::<DataKey>::new().uuid();
-        Ok(store::destroy_key(&self.keystore, id, subject, self.provider.active_kek(), now).await?)
+    /// Destroys the subjects' keys, and commits at once: what they sealed is unreadable from now on, and the subjects
+    /// never get other keys, even if they had none. Repeating changes nothing. Cannot be undone but from a backup of the
+    /// key store.
+    pub async fn destroy_keys(&self, subjects: &[Subject], now: DateTime<Utc>) -> Result<(), PrivacyError> {
+        // Each once, in the order in which parallel callers lock them: without deadlocks.
+        let subjects: BTreeMap<_, _> =
+            subjects.iter().map(|subject| ((subject.kind(), subject.uuid()), *subject)).collect();
+        let keys: Vec<_> =
+            subjects.into_values().map(|subject| (Id::<DataKey>::new().uuid(), subject)).collect();
+        for chunk in keys.chunks(SUBJECTS_MAX) {
+            store::destroy_keys(&self.keystore, chunk, self.provider.active_kek(), now).await?;
+        }
+        Ok(())
     }
 
     /// HMAC-SHA-256 over the normal form under the field's own key.

@@ -115,25 +115,25 @@ pub async fn one_key_of_each_kek(pool: &PgPool) -> Result<Vec<WrappedKey>, sqlx:
     .await
 }
 
-/// Empties the subject's key, or leaves a destroyed one where there was none, so that none is ever made.
-pub async fn destroy_key(
+/// Empties the subjects' keys, or leaves destroyed ones where there were none, so that none is ever made.
+pub async fn destroy_keys(
     pool: &PgPool,
-    id: Uuid,
-    subject: Subject,
+    keys: &[(Uuid, Subject)],
     kek_id: &str,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "insert into keystore.data_keys (id, subject_kind, subject, kek_id, wrapped, created_at, destroyed_at)
-         values ($1, $2, $3, $4, null, $5, $5)
+         select id, subject_kind, subject, $1, null, $2, $2
+         from unnest($3::uuid[], $4::text[], $5::uuid[]) as key (id, subject_kind, subject)
          on conflict (subject_kind, subject) do update
          set wrapped = null, destroyed_at = excluded.destroyed_at
          where data_keys.wrapped is not null",
-        id,
-        subject.kind(),
-        subject.uuid(),
         kek_id,
         now,
+        &keys.iter().map(|(id, _)| *id).collect::<Vec<_>>(),
+        &keys.iter().map(|(_, subject)| subject.kind()).collect::<Vec<_>>() as &[&str],
+        &keys.iter().map(|(_, subject)| subject.uuid()).collect::<Vec<_>>(),
     )
     .execute(pool)
     .await?;
