@@ -47,12 +47,13 @@ impl Parts {
             let engine = engine.clone();
             Arc::new(move |applied: &_| engine.wake(applied))
         };
-        let db = Db::new(pool, clock.clone(), sira_workflows::reactions, waker);
+        let reactions = sira_workflows::reactions(waiting_alarm_after(config));
+        let db = Db::new(pool, clock.clone(), reactions, waker);
         let providers = Providers { meta: meta(config)?, telephony: telephony(config)? };
         let settings = Settings {
             phone_region: config.intake.phone_region.clone(),
             assign_batch_max: config.distribution.assign_batch_max,
-            waiting_alarm_after: Duration::from_secs(config.distribution.waiting_alarm_after_s),
+            waiting_alarm_after: waiting_alarm_after(config),
             calls: call_rules(config, providers.telephony.name()),
         };
         let cx = Context { db, clock, cipher, providers, settings };
@@ -136,15 +137,20 @@ async fn keep_working(
 }
 
 /// Units of work of a command that serves nobody: it wakes no worker, a poll finds what follows.
-pub fn unattended(pool: PgPool) -> Db {
-    Db::new(pool, Clock::system(), sira_workflows::reactions, Arc::new(|_| {}))
+pub fn unattended(config: &Config, pool: PgPool) -> Db {
+    let reactions = sira_workflows::reactions(waiting_alarm_after(config));
+    Db::new(pool, Clock::system(), reactions, Arc::new(|_| {}))
+}
+
+fn waiting_alarm_after(config: &Config) -> Duration {
+    Duration::from_secs(config.distribution.waiting_alarm_after_s)
 }
 
 /// Applies the migrations that are missing, and sees to it that a lead has a pool to wait in. Says how many
 /// migrations that were.
-pub async fn prepare_database(pool: &PgPool) -> anyhow::Result<usize> {
+pub async fn prepare_database(config: &Config, pool: &PgPool) -> anyhow::Result<usize> {
     let applied = database::migrate(pool).await.context("the migrations do not apply")?;
-    let mut uow = unattended(pool.clone()).begin(Actor::System).await?;
+    let mut uow = unattended(config, pool.clone()).begin(Actor::System).await?;
     distribution::ensure_default_pool(&mut uow).await?;
     uow.commit().await?;
     Ok(applied)

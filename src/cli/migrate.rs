@@ -8,7 +8,7 @@ use crate::database::Database;
 /// Applies what is missing. Running it twice, or in two places at once, is safe.
 pub async fn run(config: &Config) -> anyhow::Result<Exit> {
     let database = Database::join(config).await?;
-    let applied = prepare_database(database.pool()).await;
+    let applied = prepare_database(config, database.pool()).await;
     database.close().await;
     match applied? {
         0 => say("the schema is up to date"),

@@ -94,7 +94,7 @@ impl Up {
         } else {
             "PostgreSQL answers"
         });
-        let applied = prepare_database(database.pool()).await?;
+        let applied = prepare_database(&config, database.pool()).await?;
         progress.done(&format!("schema up to date ({applied} migrations applied)"));
         let metrics = record_metrics()?;
         let parts = Parts::assemble(&config, database.pool().clone()).await?;

@@ -54,7 +54,7 @@ pub enum Command {
 pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
     let Command::Create(args) = command;
     let database = Database::join(config).await?;
-    let db = unattended(database.pool().clone());
+    let db = unattended(config, database.pool().clone());
     let created = create(&db, args, &mut std::io::stdin().lock(), &mut std::io::stdout()).await;
     database.close().await;
     created?;

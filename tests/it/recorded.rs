@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use chrono::{DateTime, Utc};
 use sira_domain::Event;
 use sira_engine::Effect;
 
@@ -11,7 +12,7 @@ thread_local! {
 }
 
 /// Causes nothing.
-pub fn capture(event: &Event) -> Vec<Effect> {
+pub fn capture(event: &Event, _now: DateTime<Utc>) -> Vec<Effect> {
     RECORDED.with_borrow_mut(|events| events.push(event.clone()));
     Vec::new()
 }

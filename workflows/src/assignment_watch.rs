@@ -1,8 +1,8 @@
 //! Watches one lead until an agent has it.
 //!
-//! Started when a lead begins to wait for an agent. It sleeps until the lead is assigned, or until it has waited
-//! too long; then it reads the lead again and, if it still waits, says so (`LeadWaitsTooLong`) and goes back to
-//! sleep for twice as long. A burst of leads without agents is thus seen, and no lead waits in silence.
+//! Begins when a lead begins to wait for an agent, asleep until that has been too long; then it reads the lead again and, if
+//! it still waits, says so (`LeadWaitsTooLong`) and goes back to sleep for twice as long. It is superseded in the
+//! transaction that assigns the lead. A burst of leads without agents is thus seen, and no lead waits in silence.
 //! (docs: DOMAIN, Distribution 6)
 
 use std::time::Duration;
@@ -15,9 +15,6 @@ use sira_domain::nouns::LeadId;
 use sira_engine::{JobError, Outcome, Retry, Step, Transition, Wake, Workflow, WorkflowSpec};
 use sira_jobs::{Context, queues};
 use sira_kernel::Actor;
-
-/// The signal that ends the watch.
-pub const ASSIGNED: &str = "assigned";
 
 /// Alarms about one lead before the watch gives up; with doubled pauses from a minute on, that is three days.
 const ALARMS_MAX: u16 = 12;
@@ -39,14 +36,14 @@ impl AssignmentWatch {
     }
 
     /// When to look again: after the configured time, doubled with each alarm.
-    fn deadline(&self, now: DateTime<Utc>, alarm_after: Duration) -> DateTime<Utc> {
+    pub(crate) fn deadline(&self, now: DateTime<Utc>, alarm_after: Duration) -> DateTime<Utc> {
         let pause = alarm_after.saturating_mul(1 << u32::from(self.alarms.min(ALARMS_MAX)));
         now + TimeDelta::from_std(pause).unwrap_or(TimeDelta::MAX)
     }
 
     fn sleep(self, now: DateTime<Utc>, alarm_after: Duration) -> Transition<Self> {
         let deadline = self.deadline(now, alarm_after);
-        Transition::WaitFor { state: self, signal: ASSIGNED, deadline }
+        Transition::WaitUntil(self, deadline)
     }
 }
 
@@ -67,21 +64,16 @@ impl Workflow<Context> for AssignmentWatch {
         let alarm_after = cx.settings.waiting_alarm_after;
         let mut uow = cx.begin(Actor::workflow(Self::SPEC.name)).await?;
         let now = uow.now();
-        let transition = match step.wake() {
-            Wake::Start => self.sleep(now, alarm_after),
-            Wake::Signal { .. } => Transition::Done(self),
-            Wake::Timer => match leads::find_waiting_since(uow.conn(), self.lead).await? {
-                None => Transition::Done(self),
-                Some(since) => {
-                    uow.record(Event::LeadWaitsTooLong { lead: self.lead, since });
-                    self.alarms += 1;
-                    if self.alarms >= ALARMS_MAX {
-                        Transition::Done(self)
-                    } else {
-                        self.sleep(now, alarm_after)
-                    }
-                }
-            },
+        let waits = leads::find_waiting_since(uow.conn(), self.lead).await?;
+        let transition = match waits {
+            None => Transition::Done(self),
+            // Begun by a version whose watches did not begin asleep.
+            Some(_) if *step.wake() == Wake::Start => self.sleep(now, alarm_after),
+            Some(since) => {
+                uow.record(Event::LeadWaitsTooLong { lead: self.lead, since });
+                self.alarms += 1;
+                if self.alarms >= ALARMS_MAX { Transition::Done(self) } else { self.sleep(now, alarm_after) }
+            }
         };
         uow.commit_and_advance(step, transition).await
     }

@@ -2,6 +2,9 @@
 //!
 //! **Invariant:** pure and total. A new event does not compile until somebody has decided here what follows.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use sira_domain::Event;
 use sira_domain::nouns::{LeadId, PoolId};
@@ -13,13 +16,24 @@ use sira_jobs::ingestion::{FetchMetaLead, ImportLeads, UndoImport};
 use sira_jobs::privacy::DestroyKeys;
 use sira_jobs::sla::{RescheduleCalendar, RescheduleTimers};
 
-use crate::assignment_watch::{ASSIGNED, AssignmentWatch};
+use crate::assignment_watch::AssignmentWatch;
 use crate::call_session::{CallSession, ENDED};
 use crate::sla_timer::{CHANGED, SlaTimer};
 use crate::{AdminQueue, FollowUpReminder};
 
+/// What follows from events, where a lead that has waited for an agent for `waiting_alarm_after` is to be reported.
+pub fn reactions(waiting_alarm_after: Duration) -> impl Fn(&Event, DateTime<Utc>) -> Vec<Effect> {
+    move |event, now| react(event, now, waiting_alarm_after)
+}
+
 /// What follows from an event, in the transaction of the event.
-pub fn reactions(event: &Event) -> Vec<Effect> {
+fn react(event: &Event, now: DateTime<Utc>, waiting_alarm_after: Duration) -> Vec<Effect> {
+    // A lead without an agent: find one now, and watch until there is one.
+    let begins_to_wait = |lead: LeadId, pool: PoolId| {
+        let watch = AssignmentWatch::new(lead);
+        let first_look = watch.deadline(now, waiting_alarm_after);
+        vec![job(&AssignLeads { pool }), Effect::Start(NewWorkflow::of(&watch).asleep_until(first_look))]
+    };
     match event {
         Event::InboundAccepted { provider: _, inbound } => {
             inbound.iter().map(|inbound| job(&FetchMetaLead { inbound: *inbound })).collect()
@@ -38,7 +52,7 @@ pub fn reactions(event: &Event) -> Vec<Effect> {
         }
         Event::LeadsAssigned { assignments, .. } => assignments
             .iter()
-            .map(|(lead, _)| signal::<AssignmentWatch>(lead.to_string(), ASSIGNED))
+            .map(|(lead, _)| supersede::<AssignmentWatch>(lead.to_string(), "assigned"))
             .collect(),
         Event::LeadsLeftWaiting { pool, retry_at, .. } => {
             retry_at.iter().map(|at| Effect::Job(NewJob::of(&AssignLeads { pool: *pool }).at(*at))).collect()
@@ -57,10 +71,13 @@ pub fn reactions(event: &Event) -> Vec<Effect> {
         Event::CoolingOffEnded { waits_in, .. } => {
             waits_in.iter().map(|pool| job(&AssignLeads { pool: *pool })).collect()
         }
-        Event::SlaStarted { policy, timers, .. } => timers
-            .iter()
-            .map(|(lead, timer)| start(&SlaTimer { lead: *lead, policy: policy.clone(), timer: *timer }))
-            .collect(),
+        Event::SlaStarted { policy, timers, next_at, .. } => {
+            let begun = timers.iter().map(|(lead, timer)| {
+                let timer = SlaTimer { lead: *lead, policy: policy.clone(), timer: *timer };
+                Effect::Start(NewWorkflow::of(&timer).waiting_for(CHANGED, *next_at))
+            });
+            begun.collect()
+        }
         Event::SlaPaused { lead, policy, .. } => vec![times_changed(*lead, policy)],
         Event::SlaRescheduled { policy, leads } => {
             leads.iter().map(|lead| times_changed(*lead, policy)).collect()
@@ -121,11 +138,6 @@ pub fn reactions(event: &Event) -> Vec<Effect> {
     }
 }
 
-/// A lead without an agent: find one now, and watch until there is one.
-fn begins_to_wait(lead: LeadId, pool: PoolId) -> Vec<Effect> {
-    vec![job(&AssignLeads { pool }), start(&AssignmentWatch::new(lead))]
-}
-
 /// The times of a promise are other ones: its timer looks again.
 fn times_changed(lead: LeadId, policy: &str) -> Effect {
     signal::<SlaTimer>(SlaTimer::key_of(lead, policy), CHANGED)
@@ -167,11 +179,14 @@ mod tests {
                 let when = if job.due().is_some() { " later" } else { "" };
                 format!("job {}{when}", job.kind())
             }
-            Effect::Start(workflow) => format!("start {}", workflow.kind()),
+            Effect::Start(workflow) => {
+                let how = if workflow.due().is_some() { " asleep" } else { "" };
+                format!("start {}{how}", workflow.kind())
+            }
             Effect::Signal { kind, name, .. } => format!("signal {kind} {name}"),
             Effect::Supersede { kind, .. } => format!("supersede {kind}"),
         };
-        reactions(event).into_iter().map(tell).collect()
+        reactions(Duration::from_mins(1))(event, DateTime::UNIX_EPOCH).into_iter().map(tell).collect()
     }
 
     #[test]
@@ -191,7 +206,7 @@ mod tests {
             talk_s: None,
         };
         let import = ImportId::new();
-        let waits = vec!["job distribution.assign_leads", "start distribution.assignment_watch"];
+        let waits = vec!["job distribution.assign_leads", "start distribution.assignment_watch asleep"];
         let table: Vec<(Event, Vec<&str>)> = vec![
             (
                 Event::InboundAccepted {
@@ -207,7 +222,7 @@ mod tests {
             ),
             (
                 Event::LeadsAssigned { batch: RoutingBatchId::new(), pool, assignments: vec![(lead, user)] },
-                vec!["signal distribution.assignment_watch assigned"],
+                vec!["supersede distribution.assignment_watch"],
             ),
             (
                 Event::LeadsLeftWaiting { pool, waiting: 3, retry_at: Some(later) },
@@ -240,7 +255,7 @@ mod tests {
                 vec![
                     "supersede distribution.assignment_watch",
                     "job distribution.assign_leads",
-                    "start distribution.assignment_watch",
+                    "start distribution.assignment_watch asleep",
                 ],
             ),
             (Event::LeadTaken { lead, user, reason: "blocked".into() }, vec![]),
@@ -272,8 +287,9 @@ mod tests {
                     policy: policy(),
                     timers: vec![(lead, SlaTimerId::new()), (LeadId::new(), SlaTimerId::new())],
                     due_at: later,
+                    next_at: later,
                 },
-                vec!["start sla.timer", "start sla.timer"],
+                vec!["start sla.timer asleep", "start sla.timer asleep"],
             ),
             (Event::SlaReminded { lead, policy: policy(), users: vec![user], due_at: later }, vec![]),
             (Event::SlaBreached { lead, policy: policy(), users: vec![user], due_at: later }, vec![]),

@@ -1,6 +1,7 @@
 //! Keeps the time of one promise about one lead: reminds, raises the breach, escalates.
 //!
-//! Started with the timer's row; sleeps until the next time of its policy, on the policy's calendar. On waking it reads
+//! Begins with the timer's row, asleep until the first time of its policy, and sleeps until the next one, on the policy's
+//! calendar. On waking it reads
 //! the world again and does what is due, once, in one transaction with its step. It is superseded in the transaction that
 //! keeps the promise, and woken early when the promise is paused or its times change.
 

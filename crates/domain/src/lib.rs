@@ -27,7 +27,7 @@ pub mod timeline;
 pub mod uow;
 
 pub use event::Event;
-pub use uow::{Db, Reactions, Uow};
+pub use uow::{Db, Uow};
 
 /// What each id is the id of. Markers; never constructed.
 pub mod nouns {

@@ -25,8 +25,9 @@ const APART_ACQUIRE_MAX: Duration = Duration::from_secs(3);
 const BEGIN: &str = "begin; set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off;
     set local enable_hashjoin = off; set local enable_mergejoin = off";
 
-/// What an event causes: a pure function, handed in from above so that low code can trigger high code.
-pub type Reactions = fn(&Event) -> Vec<Effect>;
+/// What an event causes that happens at this time: a pure function, handed in from above so that low code can trigger high
+/// code.
+type Reactions = Arc<dyn Fn(&Event, DateTime<Utc>) -> Vec<Effect> + Send + Sync>;
 
 /// The database was not there when a unit of work was to begin.
 pub type BeginError = sqlx::Error;
@@ -46,8 +47,13 @@ pub struct Db {
 
 impl Db {
     /// Over this pool, with these reactions; `waker` is called after each commit that made work due.
-    pub fn new(pool: PgPool, clock: Clock, reactions: Reactions, waker: Waker) -> Self {
-        Self { pool, clock, reactions, waker, told: Arc::default() }
+    pub fn new(
+        pool: PgPool,
+        clock: Clock,
+        reactions: impl Fn(&Event, DateTime<Utc>) -> Vec<Effect> + Send + Sync + 'static,
+        waker: Waker,
+    ) -> Self {
+        Self { pool, clock, reactions: Arc::new(reactions), waker, told: Arc::default() }
     }
 
     /// The same with one connection of its own, made when it is needed and made anew when it is lost: for what must go
@@ -187,7 +193,8 @@ impl Uow {
             live::insert(&mut self.tx, self.now, &told).await?;
             self.tells = true;
         }
-        let mut effects: Vec<_> = self.events.iter().flat_map(self.db.reactions).collect();
+        let caused = self.events.iter().flat_map(|event| (self.db.reactions)(event, self.now));
+        let mut effects: Vec<_> = caused.collect();
         effects.append(&mut self.effects);
         sira_engine::apply(&mut self.tx, &self.db.clock, &effects).await
     }

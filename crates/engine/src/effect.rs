@@ -87,16 +87,39 @@ pub struct NewWorkflow {
     pub(crate) spec: WorkflowSpec,
     pub(crate) key: String,
     pub(crate) state: Value,
+    /// Until when it sleeps, and for which signal; `None` takes its first step at once.
+    pub(crate) asleep: Option<(DateTime<Utc>, Option<&'static str>)>,
 }
 
 impl NewWorkflow {
-    /// A workflow that begins in this state.
+    /// A workflow that takes its first step from this state, at once.
     pub fn of<C, W: Workflow<C>>(state: &W) -> Self {
         Self {
             spec: W::SPEC,
             key: state.key(),
             state: serde_json::to_value(state).expect("states are plain data with string keys"),
+            asleep: None,
         }
+    }
+
+    /// Begins asleep: its first step is woken by the timer at this time. A workflow that first waits is begun so, and costs
+    /// no step until there is something to do.
+    #[must_use]
+    pub fn asleep_until(mut self, at: DateTime<Utc>) -> Self {
+        self.asleep = Some((at, None));
+        self
+    }
+
+    /// Begins asleep: its first step is woken by this signal, or by the timer at the deadline.
+    #[must_use]
+    pub fn waiting_for(mut self, signal: &'static str, deadline: DateTime<Utc>) -> Self {
+        self.asleep = Some((deadline, Some(signal)));
+        self
+    }
+
+    /// When it takes its first step; `None` is at once.
+    pub fn due(&self) -> Option<DateTime<Utc>> {
+        self.asleep.map(|(at, _)| at)
     }
 
     /// The stored kind.

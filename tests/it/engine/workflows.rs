@@ -127,6 +127,30 @@ const HISTORY: &str =
     "select string_agg(woken_by || ':' || decision, ' ' order by seq) from engine.workflow_steps";
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_workflow_that_begins_asleep_takes_no_step_before_its_time_or_its_signal() {
+    let w = World::new().await;
+    let _running = start(&w).await;
+    let in_an_hour = w.cx.clock.now() + TimeDelta::hours(1);
+    let rest = |key: &str| NewWorkflow::of(&Trip::Rest { key: key.to_owned() }).asleep_until(in_an_hour);
+    let wait = |key: &str| NewWorkflow::of(&Trip::Wait { key: key.to_owned() }).waiting_for("go", in_an_hour);
+    // One that is signalled in the transaction of its start is woken there.
+    let told = [Effect::Start(wait("told")), Trip::signal("told", "go")];
+    w.apply(&[Effect::Start(rest("timer")), Effect::Start(wait("late")), Effect::Start(wait("never"))]).await;
+    w.apply(&told).await;
+    w.until(FINISHED, 1).await;
+    assert_eq!((w.cx.began("rest"), w.cx.began("wait")), (0, 1));
+    assert_eq!(w.count(LIVE).await, 0, "who sleeps has no job");
+    w.apply(&[Trip::signal("late", "go")]).await;
+    w.until(FINISHED, 2).await;
+    w.advance(3601);
+    w.until(FINISHED, 3).await;
+    w.until(WAITING_FOR, 1).await;
+    assert_eq!((w.cx.began("rest"), w.cx.began("wait")), (1, 3));
+    let by = "select string_agg(state #>> '{Home,by}', ', ' order by state #>> '{Home,key}') from engine.workflows";
+    assert_eq!(w.text(by).await, "go 7, nobody, go 7");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_workflow_sleeps_waits_and_ends_with_its_history() {
     let w = World::new().await;
     let _running = start(&w).await;

@@ -276,7 +276,7 @@ impl TestApp {
 
 fn context(db: &TestDb, pool: PgPool) -> Context {
     Context {
-        db: Db::new(pool.clone(), db.clock.clone(), |_| Vec::new(), Arc::new(|_| {})),
+        db: Db::new(pool.clone(), db.clock.clone(), |_, _| Vec::new(), Arc::new(|_| {})),
         clock: db.clock.clone(),
         cipher: Cipher::new(pool, Arc::new(LocalKeyFile::generate())),
         providers: Providers { meta: Arc::new(NoMeta), telephony: unasked_telephony() },

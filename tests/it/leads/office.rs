@@ -22,7 +22,7 @@ pub struct Office {
 impl Office {
     pub async fn open() -> Self {
         let test = TestDb::new().await;
-        let db = Db::new(test.pool.clone(), test.clock.clone(), |_| Vec::new(), Arc::new(|_| {}));
+        let db = Db::new(test.pool.clone(), test.clock.clone(), |_, _| Vec::new(), Arc::new(|_| {}));
         let cipher = Cipher::new(test.pool.clone(), Arc::new(LocalKeyFile::generate()));
         let pool = PoolId::new();
         sqlx::query(

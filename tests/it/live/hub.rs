@@ -41,7 +41,7 @@ async fn what_another_process_committed_is_found_by_polling() {
     let other = sira_domain::Db::new(
         app.db.pool.clone(),
         app.db.clock.clone(),
-        |_| Vec::new(),
+        |_, _| Vec::new(),
         std::sync::Arc::new(|_| {}),
     );
     let lead = tell(&other).await;

@@ -33,7 +33,7 @@ const LATE: &str = "select count(*) from live_events late where exists (
 
 /// A handle on the database as a process of its own has it.
 fn process(db: &TestDb) -> Db {
-    Db::new(db.pool.clone(), db.clock.clone(), |_| Vec::new(), Arc::new(|_| {}))
+    Db::new(db.pool.clone(), db.clock.clone(), |_, _| Vec::new(), Arc::new(|_| {}))
 }
 
 /// Eight at once, each with a handle from `of`; answers the leads.

@@ -127,7 +127,7 @@ impl Event {
             Self::CoolingOffEnded { lead, user, waits_in } => {
                 Entry::new("cooling_off.ended", "lead", lead, json!({ "user": user, "waits_in": waits_in }))
             }
-            Self::SlaStarted { policy, timers, due_at } => {
+            Self::SlaStarted { policy, timers, due_at, .. } => {
                 Entry::new("sla.started", "sla_policy", policy, json!({ "timers": timers, "due_at": due_at }))
             }
             Self::SlaReminded { lead, policy, users, due_at } => Entry::new(

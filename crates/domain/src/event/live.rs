@@ -18,7 +18,7 @@ impl Event {
                 };
                 assignments.iter().map(told).collect()
             }
-            Self::SlaStarted { policy, timers, due_at } => {
+            Self::SlaStarted { policy, timers, due_at, .. } => {
                 let told = |(lead, _): &(LeadId, SlaTimerId)| {
                     LiveEvent::of_lead("sla.started", *lead, json!({ "policy": policy, "dueAt": due_at }))
                 };

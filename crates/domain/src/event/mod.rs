@@ -219,6 +219,8 @@ pub enum Event {
         timers: Vec<(LeadId, SlaTimerId)>,
         /// When the first action is due.
         due_at: DateTime<Utc>,
+        /// When the policy first asks for something: a reminder, or the breach.
+        next_at: DateTime<Utc>,
     },
     /// The owner is reminded of a promise.
     SlaReminded {

@@ -27,7 +27,7 @@ impl Event {
                 };
                 return assignments.iter().map(assigned).collect();
             }
-            Self::SlaStarted { policy, timers, due_at } => {
+            Self::SlaStarted { policy, timers, due_at, .. } => {
                 let started = |(lead, _): &(LeadId, SlaTimerId)| {
                     entry(*lead, Kind::Sla, "sla.started", json!({ "policy": policy, "dueAt": due_at }))
                 };

@@ -46,11 +46,12 @@ pub(crate) async fn start(uow: &mut Uow, leads: &[LeadId]) -> Result<(), sqlx::E
         let Some((policy, calendar)) = rules.of(&code) else { continue };
         let watch = Stopwatch { consumed_s: 0, running_since: Some(now) };
         let Some(due_at) = when(&calendar, watch, policy.due_s) else { continue };
+        let next_at = policy.next_after(0).and_then(|first| when(&calendar, watch, first)).unwrap_or(due_at);
         for chunk in leads.chunks(IDS_MAX) {
             let ids: Vec<SlaTimerId> = chunk.iter().map(|_| SlaTimerId::new()).collect();
             let started = store::insert(uow.conn(), &code, (&ids, chunk), now, due_at).await?;
             if !started.is_empty() {
-                uow.record(Event::SlaStarted { policy: code.clone(), timers: started, due_at });
+                uow.record(Event::SlaStarted { policy: code.clone(), timers: started, due_at, next_at });
             }
         }
     }

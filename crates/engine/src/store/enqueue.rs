@@ -49,12 +49,14 @@ impl From<&NewJob> for JobRow {
 
 pub async fn apply(tx: &mut PgConnection, clock: &Clock, effects: &[Effect]) -> Result<Applied, EngineError> {
     // Locks are taken in one order by everybody: workflow rows by kind and key, then jobs by kind and dedupe key.
-    let mut rows = workflows::apply(tx, effects).await?;
+    let (mut rows, some_asleep) = workflows::apply(tx, effects).await?;
     rows.extend(effects.iter().filter_map(|effect| match effect {
         Effect::Job(job) => Some(JobRow::from(job)),
         Effect::Start(_) | Effect::Signal { .. } | Effect::Supersede { .. } => None,
     }));
-    insert_jobs(tx, clock, rows).await
+    let mut applied = insert_jobs(tx, clock, rows).await?;
+    applied.scheduled |= some_asleep;
+    Ok(applied)
 }
 
 /// Inserts jobs in one statement. A twin that waits is pulled forward instead; the row lock taken by that keeps

@@ -1,5 +1,8 @@
 //! Starting, signalling and ending workflows.
 
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
@@ -41,9 +44,9 @@ impl From<Woken> for JobRow {
     }
 }
 
-/// Writes what concerns workflows, and returns the jobs of the steps that became due. Within one commit the order
-/// is: supersede, start, signal.
-pub async fn apply(tx: &mut PgConnection, effects: &[Effect]) -> Result<Vec<JobRow>, sqlx::Error> {
+/// Writes what concerns workflows, and returns the jobs of the steps that became due, and whether some began asleep.
+/// Within one commit the order is: supersede, start, signal.
+pub async fn apply(tx: &mut PgConnection, effects: &[Effect]) -> Result<(Vec<JobRow>, bool), sqlx::Error> {
     let mut endings = Vec::new();
     let mut starts = Vec::new();
     let mut signals = Vec::new();
@@ -67,25 +70,34 @@ pub async fn apply(tx: &mut PgConnection, effects: &[Effect]) -> Result<Vec<JobR
     if !signals.is_empty() {
         jobs.extend(signal(tx, &signals).await?);
     }
-    Ok(jobs)
+    Ok((jobs, starts.iter().any(|new| new.asleep.is_some())))
 }
 
+/// Returns the jobs of those that take their first step at once.
 async fn start(tx: &mut PgConnection, new: &[&NewWorkflow]) -> Result<Vec<JobRow>, sqlx::Error> {
     let started = sqlx::query_as!(
         Woken,
-        "insert into engine.workflows (kind, key, version, queue, attempts_max, status, state)
-        select i.kind, i.key, i.version, i.queue, i.attempts_max, 'running', i.state
-        from unnest($1::text[], $2::text[], $3::smallint[], $4::text[], $5::smallint[], $6::jsonb[])
-            as i (kind, key, version, queue, attempts_max, state)
-        order by i.kind, i.key
-        on conflict (kind, key) where finished_at is null do nothing
-        returning id, kind, queue, attempts_max",
+        "with started as (
+            insert into engine.workflows (kind, key, version, queue, attempts_max, state, status, due, wake_at, waiting_for)
+            select i.kind, i.key, i.version, i.queue, i.attempts_max, i.state,
+                case when i.wake_at is null then 'running' when i.waiting_for is null then 'sleeping' else 'waiting' end,
+                i.wake_at is null, i.wake_at, i.waiting_for
+            from unnest($1::text[], $2::text[], $3::smallint[], $4::text[], $5::smallint[], $6::jsonb[],
+                    $7::timestamptz[], $8::text[])
+                as i (kind, key, version, queue, attempts_max, state, wake_at, waiting_for)
+            order by i.kind, i.key
+            on conflict (kind, key) where finished_at is null do nothing
+            returning id, kind, queue, attempts_max, due
+        )
+        select id, kind, queue, attempts_max from started where due",
         &new.iter().map(|w| w.spec.name.to_owned()).collect::<Vec<_>>(),
         &new.iter().map(|w| w.key.clone()).collect::<Vec<_>>(),
         &new.iter().map(|w| w.spec.version.cast_signed()).collect::<Vec<_>>(),
         &new.iter().map(|w| w.spec.queue.name.to_owned()).collect::<Vec<_>>(),
         &new.iter().map(|w| w.spec.retry.attempts_max.cast_signed()).collect::<Vec<_>>(),
         &new.iter().map(|w| w.state.clone()).collect::<Vec<_>>(),
+        &new.iter().map(|w| w.due()).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &new.iter().map(|w| w.asleep.and_then(|(_, signal)| signal)).collect::<Vec<_>>() as &[Option<&str>],
     )
     .fetch_all(tx)
     .await?;
@@ -124,11 +136,11 @@ async fn signal(
     let kinds: Vec<_> = signals.iter().map(|s| s.0.to_owned()).collect();
     let keys: Vec<_> = signals.iter().map(|s| s.1.to_owned()).collect();
     let live = lock_live(tx, &kinds, &keys).await?;
+    let ids: HashMap<_, _> = live.iter().map(|w| ((w.kind.as_str(), w.key.as_str()), w.id)).collect();
     let addressed: Vec<(i64, String, Value)> = signals
         .iter()
         .filter_map(|&(kind, key, name, payload)| {
-            let workflow = live.iter().find(|w| w.kind == kind && w.key == key)?;
-            Some((workflow.id, name.to_owned(), payload.clone()))
+            Some((*ids.get(&(kind, key))?, name.to_owned(), payload.clone()))
         })
         .collect();
     if addressed.is_empty() {
@@ -166,10 +178,8 @@ async fn end(
     let kinds: Vec<_> = endings.iter().map(|e| e.0.to_owned()).collect();
     let keys: Vec<_> = endings.iter().map(|e| e.1.to_owned()).collect();
     let live = lock_live(tx, &kinds, &keys).await?;
-    let reasons = live.iter().map(|w| {
-        let ending = endings.iter().find(|e| e.0 == w.kind && e.1 == w.key);
-        json!({ "reason": ending.map(|e| e.2) })
-    });
+    let reasons: HashMap<_, _> = endings.iter().map(|(kind, key, reason)| ((*kind, *key), *reason)).collect();
+    let reasons = live.iter().map(|w| json!({ "reason": reasons.get(&(w.kind.as_str(), w.key.as_str())) }));
     let ids: Vec<_> = live.iter().map(|w| w.id).collect();
     write_ends(tx, status, &ids, &reasons.collect::<Vec<_>>()).await
 }
