@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
-use chrono::SecondsFormat;
+use chrono::{DateTime, SecondsFormat, Utc};
 use csv::{Terminator, Writer, WriterBuilder};
 
 use crate::rows::{Row, Source};
+use crate::staff::{Absence, Agent, Pool, Shift};
 use crate::truth::Truth;
 use crate::{Dataset, Lead};
 
@@ -15,6 +16,8 @@ const COLUMNS: usize = 23;
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 /// Between the phones of one row of the truth.
 const BETWEEN_PHONES: &str = " ";
+/// Between the shifts, and between the absences, of one agent.
+const BETWEEN_SPANS: &str = "; ";
 
 /// The header in English.
 pub const HEADER_ENGLISH: [&str; COLUMNS] = [
@@ -68,9 +71,15 @@ pub const HEADER_TURKISH: [&str; COLUMNS] = [
     "E-posta İzni",
     "Durum",
 ];
-/// The header of the truth. `phones` are separated by spaces.
-pub const TRUTH_HEADER: [&str; 8] =
-    ["row", "person", "verdict", "of_row", "phones", "email", "reason", "pool"];
+/// The header of the truth; what stands in the columns: see the crate.
+pub const TRUTH_HEADER: [&str; 12] = [
+    "row", "line", "person", "verdict", "of_row", "phones", "email", "reason", "pool", "status", "owner",
+    "given_at",
+];
+/// The header of the staff. Shifts are `weekday from-to` in minutes of the day, 1 is Monday; absences `from/to`, both days
+/// included; Turkish time. No shift at all: always.
+pub const STAFF_HEADER: [&str; 8] =
+    ["username", "pool", "weight", "languages", "capacity", "day_capacity", "shifts", "absences"];
 
 /// The language of the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -132,18 +141,48 @@ impl Dataset {
         writer.flush()
     }
 
-    /// Writes the truth about all rows, with commas and [`TRUTH_HEADER`].
+    /// Writes the truth about all rows, with commas and [`TRUTH_HEADER`]. Holds eight bytes a row in memory: the owners.
     ///
     /// # Errors
     /// Those of the writer.
     pub fn write_truth(&self, to: &mut impl Write) -> io::Result<()> {
+        let owners = self.owners();
+        let usernames: Vec<&str> = self.staff().agents().map(|agent| agent.username.as_str()).collect();
         let mut writer = writer(to, Delimiter::Comma);
         writer.write_record(TRUTH_HEADER)?;
-        for Lead { truth, .. } in self.rows() {
-            write_truth_row(&mut writer, &truth)?;
+        // After the headings.
+        let mut line = 2;
+        for Lead { row, truth } in self.rows() {
+            let given = owners.of_row(truth.row).map(|given| (usernames[given.agent], moment(given.at)));
+            write_truth_row(&mut writer, &truth, line, given)?;
+            line += lines_of(&row);
         }
         writer.flush()
     }
+
+    /// Writes who takes leads, when, and how many, with commas and [`STAFF_HEADER`].
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn write_staff(&self, to: &mut impl Write) -> io::Result<()> {
+        let mut writer = writer(to, Delimiter::Comma);
+        writer.write_record(STAFF_HEADER)?;
+        for pool in &self.staff().pools {
+            for agent in &pool.agents {
+                write_agent(&mut writer, pool, agent)?;
+            }
+        }
+        writer.flush()
+    }
+}
+
+/// Lines of the file that a row takes: somebody typed the second number below the first.
+fn lines_of(row: &Row) -> u64 {
+    1 + row.phone.matches('\n').count() as u64
+}
+
+fn moment(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 fn writer<W: Write>(to: W, delimiter: Delimiter) -> Writer<W> {
@@ -152,7 +191,7 @@ fn writer<W: Write>(to: W, delimiter: Delimiter) -> Writer<W> {
 
 fn write_row<W: Write>(writer: &mut Writer<W>, row: &Row) -> io::Result<()> {
     let number = row.row.to_string();
-    let acquired_at = row.acquired_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let acquired_at = moment(row.acquired_at);
     let source = row.source.as_ref().map_or([""; 6], |Source { campaign, ad_set, ad }| {
         [campaign.id.as_str(), campaign.name, ad_set.id.as_str(), ad_set.name, ad.id.as_str(), ad.name]
     });
@@ -172,10 +211,17 @@ fn write_row<W: Write>(writer: &mut Writer<W>, row: &Row) -> io::Result<()> {
     Ok(writer.write_record(fields)?)
 }
 
-fn write_truth_row<W: Write>(writer: &mut Writer<W>, truth: &Truth) -> io::Result<()> {
+fn write_truth_row<W: Write>(
+    writer: &mut Writer<W>,
+    truth: &Truth,
+    line: u64,
+    given: Option<(&str, String)>,
+) -> io::Result<()> {
     let number = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
+    let (owner, given_at) = given.unwrap_or_default();
     Ok(writer.write_record([
         truth.row.to_string().as_str(),
+        &line.to_string(),
         &number(truth.person),
         truth.verdict.code(),
         &number(truth.verdict.of_row()),
@@ -183,5 +229,24 @@ fn write_truth_row<W: Write>(writer: &mut Writer<W>, truth: &Truth) -> io::Resul
         truth.email.as_deref().unwrap_or_default(),
         truth.verdict.reason().unwrap_or_default(),
         truth.pool.unwrap_or_default(),
+        truth.status.unwrap_or_default(),
+        owner,
+        &given_at,
+    ])?)
+}
+
+fn write_agent<W: Write>(writer: &mut Writer<W>, pool: &Pool, agent: &Agent) -> io::Result<()> {
+    let shift = |s: &Shift| format!("{} {}-{}", s.weekday, s.from_minute, s.to_minute);
+    let absence = |away: &Absence| format!("{}/{}", away.from, away.to);
+    let join = |all: Vec<String>| all.join(BETWEEN_SPANS);
+    Ok(writer.write_record([
+        agent.username.as_str(),
+        pool.code,
+        &agent.weight.to_string(),
+        &agent.languages.join(BETWEEN_PHONES),
+        &agent.capacity.to_string(),
+        &agent.day_capacity.to_string(),
+        &join(agent.shifts.iter().map(shift).collect()),
+        &join(agent.absences.iter().map(absence).collect()),
     ])?)
 }

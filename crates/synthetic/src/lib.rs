@@ -9,6 +9,29 @@
 //! Nobody in it can be reached. Phones are of ranges that are not handed out ([`NUMBERS`] of them), e-mails are of
 //! `example.com`, `.org` and `.net`, surnames are made up.
 //!
+//! # The truth file
+//!
+//! [`Dataset::write_truth`] writes a CSV beside the rows' own: one record a row, in the same order, commas, UTF-8, the
+//! headings of [`TRUTH_HEADER`].
+//!
+//! | column | what stands in it |
+//! | --- | --- |
+//! | `row` | the row, from 1: the first column of the file of leads |
+//! | `line` | the line of that file in which the row begins, headings included: what an import tells of a bad row |
+//! | `person` | who it is, as a number; two rows of one person have the same; empty for a bad row |
+//! | `verdict` | `created`: a new lead; `joined`: a duplicate, of `of_row`; `doubtful`: a new lead that shares its e-mail with that of `of_row`; `bad`: no lead |
+//! | `of_row` | the row that created the lead which this one joins, or which it looks like |
+//! | `phones` | the usable phones in E.164, separated by spaces |
+//! | `email` | the usable e-mail in its normal form |
+//! | `reason` | why a bad row is bad: the product's code |
+//! | `pool` | the pool whose agent is to own the lead: its campaign's, or `default` for one without a campaign |
+//! | `status` | the status in which the lead is to end once it was worked on; `wrong_number` and `blocked` take it from its owner |
+//! | `owner` | who is to own the lead if every lead comes at its time and none is closed before the last; empty: nobody can take it |
+//! | `given_at` | since when: the time of the row, or the first moment at which anybody can take the lead |
+//!
+//! By which rule the owner is found, and where it holds, [`Owners`] says; who is at work when, and who carries how much,
+//! is in the file of [`Dataset::write_staff`].
+//!
 //! **Invariant:** no two people share a phone or an e-mail, but for the rows whose verdict is `doubtful`; the e-mail
 //! of such a pair decides nothing later.
 
@@ -17,6 +40,7 @@ mod catalogue;
 mod csv;
 mod dirt;
 mod numbers;
+mod owners;
 mod people;
 mod rows;
 mod seeds;
@@ -24,17 +48,22 @@ mod staff;
 #[cfg(test)]
 mod tests;
 mod truth;
+mod turns;
 
 use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-pub use crate::csv::{CsvStyle, Delimiter, HEADER_ENGLISH, HEADER_TURKISH, HeaderLanguage, TRUTH_HEADER};
+pub use crate::csv::{
+    CsvStyle, Delimiter, HEADER_ENGLISH, HEADER_TURKISH, HeaderLanguage, STAFF_HEADER, TRUTH_HEADER,
+};
 pub use arrivals::{BURST_EVERY_DAYS, BURST_FACTOR, DAY_SHARES, HOUR_SHARES, TURKISH_OFFSET_HOURS};
+pub use catalogue::FORM_IDS;
 pub use numbers::NUMBERS;
+pub use owners::{BATCH_MAX, Given, Owners, WAITING_DAYS_MAX};
 pub use people::{NO_EMAIL_ONE_IN, TWO_NUMBERS_ONE_IN};
 pub use rows::{CONSENT_CHANNELS, Lead, Named, REMEMBERED_MAX, Row, Rows, Source};
-pub use staff::{Absence, Agent, Pool, Share, Shift, Staff, WEIGHT_MAX};
+pub use staff::{Absence, Agent, DEFAULT_POOL, Pool, Share, Shift, Staff, WEIGHT_MAX};
 pub use truth::{NO_USABLE_CONTACT, Tally, Truth, Verdict};
 
 /// Of a hundred rows so many are of somebody who came before. Rounded to whole rows, and then exact.
@@ -135,6 +164,26 @@ impl fmt::Display for OptionsError {
 
 impl std::error::Error for OptionsError {}
 
+/// A campaign that sends its leads to a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PooledCampaign {
+    /// Its id, of digits.
+    pub id: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// The code of its pool.
+    pub pool: &'static str,
+}
+
+/// Every campaign, with its pool.
+pub fn campaigns() -> impl Iterator<Item = PooledCampaign> {
+    catalogue::CAMPAIGNS.iter().map(|campaign| PooledCampaign {
+        id: campaign.id,
+        name: campaign.name,
+        pool: staff::pool_of(campaign.language),
+    })
+}
+
 /// Leads, their truth, and who is to own them. Cheap to keep: nothing is made before it is asked for.
 #[derive(Debug, Clone)]
 pub struct Dataset {
@@ -164,7 +213,7 @@ impl Dataset {
         if needed > NUMBERS {
             return Err(OptionsError::NumbersExhausted { needed });
         }
-        let staff = Staff::new(options.seed, options.start, options.days);
+        let staff = Staff::new(options.seed, options.start, options.days, options.leads);
         Ok(Self { options, counts, staff })
     }
 

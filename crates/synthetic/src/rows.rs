@@ -14,7 +14,7 @@ use crate::arrivals::{Arrival, Arrivals};
 use crate::catalogue as c;
 use crate::people::{self, People, Person};
 use crate::seeds::{self, Stream};
-use crate::staff::pool_of;
+use crate::staff::{DEFAULT_POOL, pool_of};
 use crate::truth::{NO_USABLE_CONTACT, Truth, Verdict};
 use crate::{Counts, Options, dirt};
 
@@ -26,7 +26,7 @@ pub const CONSENT_CHANNELS: [&str; 4] = ["call", "whatsapp", "sms", "email"];
 /// Tries by chance before all remembered people are looked at.
 const PICK_TRIES_MAX: usize = 64;
 /// Of a hundred leads so many come without an ad: from the web site or by recommendation.
-const ORGANIC_PERCENT: u32 = 9;
+const ORGANIC_PERCENT: u64 = 9;
 /// Of a hundred leads in a burst so many are of its campaign.
 const BURST_PERCENT: u32 = 85;
 /// Of a hundred rows of people who come back, and have both, so many have an e-mail only.
@@ -364,11 +364,15 @@ impl Iterator for Rows {
         let row = self.made;
         let mut rng = seeds::rng(self.seed, Stream::Row, row);
         let typed = self.type_row(row, &mut rng);
-        let (channel, source) = source(&mut rng, typed.language, burst);
+        let (channel, source) = source(&mut rng, typed.language, burst, is_organic(self.seed, row));
         let consents: [_; 4] =
             std::array::from_fn(|_| people::weighted(&mut rng, c::CONSENT_WORDS, |(_, _, share)| share));
         let form = c::FORMS.iter().find(|(_, _, language)| *language == typed.language);
         let (form_id, form_name, _) = form.expect("every language has a form");
+        let lead = match typed.verdict {
+            Verdict::Joined { into } => into,
+            Verdict::Created | Verdict::Doubtful { .. } | Verdict::Bad { .. } => row,
+        };
         Some(Lead {
             truth: Truth {
                 row,
@@ -376,7 +380,8 @@ impl Iterator for Rows {
                 verdict: typed.verdict,
                 phones: typed.phones,
                 email: typed.email_normal,
-                pool: typed.person.map(|_| pool_of(typed.language)),
+                pool: typed.person.map(|_| pool(self.seed, lead, typed.language)),
+                status: typed.person.map(|_| status(self.seed, lead)),
                 consents: consents.map(|(_, meaning, _)| meaning),
             },
             row: Row {
@@ -393,7 +398,7 @@ impl Iterator for Rows {
                 city: typed.city,
                 operation: typed.operation,
                 consents: consents.map(|(word, _, _)| word),
-                status: people::weighted(&mut rng, c::STATUSES, |(_, share)| share).0,
+                status: status(self.seed, row),
             },
         })
     }
@@ -447,13 +452,33 @@ fn bad(rng: &mut StdRng) -> Typed {
     }
 }
 
+/// Whether a row came without a campaign. Decided by its number, so that a row that joins it knows as well.
+fn is_organic(seed: u64, row: u64) -> bool {
+    seeds::hash(seed, Stream::Organic, row) % 100 < ORGANIC_PERCENT
+}
+
+/// The status of a row. Decided by its number, likewise.
+fn status(seed: u64, row: u64) -> &'static str {
+    people::weighted(&mut seeds::rng(seed, Stream::Status, row), c::STATUSES, |(_, share)| share).0
+}
+
+/// Where the lead of this row waits: in the pool of its campaign, and every campaign is in the person's language.
+fn pool(seed: u64, row: u64, language: &str) -> &'static str {
+    if is_organic(seed, row) { DEFAULT_POOL } else { pool_of(language) }
+}
+
 /// Channel and ad of a lead; in a burst mostly those of its campaign, where the languages agree.
-fn source(rng: &mut StdRng, language: &str, burst: Option<usize>) -> (&'static str, Option<Source>) {
-    let bursting = burst.filter(|_| rng.random_ratio(BURST_PERCENT, 100));
-    let bursting = bursting.filter(|place| c::CAMPAIGNS[*place].language == language);
-    if bursting.is_none() && rng.random_ratio(ORGANIC_PERCENT, 100) {
+fn source(
+    rng: &mut StdRng,
+    language: &str,
+    burst: Option<usize>,
+    is_organic: bool,
+) -> (&'static str, Option<Source>) {
+    if is_organic {
         return (if rng.random_ratio(2, 3) { "web" } else { "referral" }, None);
     }
+    let bursting = burst.filter(|_| rng.random_ratio(BURST_PERCENT, 100));
+    let bursting = bursting.filter(|place| c::CAMPAIGNS[*place].language == language);
     let fitting = |place: &usize| c::CAMPAIGNS[*place].language == language;
     let fitting: Vec<usize> = (0..c::CAMPAIGNS.len()).filter(fitting).collect();
     let any = *fitting.choose(rng).expect("every language has a campaign");

@@ -22,8 +22,12 @@ pub(crate) enum Stream {
     Bursts = 7,
     /// Arrival times.
     Arrivals = 8,
-    /// Weights, shifts and absences of agents.
+    /// Weights, shifts, absences and capacities of agents.
     Staff = 9,
+    /// Whether a row came without a campaign.
+    Organic = 10,
+    /// The status of a row.
+    Status = 11,
 }
 
 /// A number that depends on all three, evenly spread.

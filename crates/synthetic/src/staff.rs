@@ -1,25 +1,37 @@
-//! Who is to own leads: pools, their agents, when they work, and what share of the leads is theirs.
+//! Who is to own leads: pools, their agents, when they work, how much they carry, and what share of the leads is theirs.
 
-use chrono::{DateTime, Days, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, TimeDelta, Timelike, Utc};
 use rand::Rng;
 use rand::rngs::StdRng;
 use serde::Serialize;
 
+use crate::TURKISH_OFFSET_HOURS;
 use crate::seeds::{self, Stream};
 use crate::truth::Tally;
 
-/// A pool: its code, its name, the languages of its leads, and so many agents.
-const POOLS: [(&str, &str, &[&str], usize); 3] = [
-    ("turkiye", "Türkiye", &["tr"], 6),
-    ("international", "International", &["en"], 4),
-    ("germany", "Deutschland", &["de"], 3),
+/// A pool: its code, its name, the languages of its campaigns, so many agents, and whether somebody is always there.
+const POOLS: [(&str, &str, &[&str], usize, bool); 4] = [
+    (DEFAULT_POOL, "Default", &[], 2, true),
+    ("turkiye", "Türkiye", &["tr"], 6, true),
+    ("international", "International", &["en"], 4, false),
+    ("germany", "Deutschland", &["de"], 3, false),
 ];
+/// The pool of leads that come without a campaign.
+pub const DEFAULT_POOL: &str = "default";
 /// The heaviest agent takes so many leads for one of the lightest.
 pub const WEIGHT_MAX: u32 = 4;
 /// Of a hundred agents so many are away for some days.
 const AWAY_PERCENT: u32 = 40;
 /// The longest absence.
 const AWAY_DAYS_MAX: u32 = 5;
+/// What agents carry, of a hundred leads of the dataset: each has one of these.
+const CAPACITY_PERCENTS: [u32; 4] = [4, 8, 100, 100];
+/// What agents take in a day, likewise.
+const DAY_CAPACITY_PERCENTS: [u32; 4] = [1, 3, 100, 100];
+/// Nobody carries less.
+const CAPACITY_MIN: u32 = 4;
+/// Nobody carries more: the most that the product lets anybody carry.
+const CAPACITY_MAX: u32 = 100_000;
 
 /// Working days (1 is Monday) and working minutes of the day.
 type Pattern = (&'static [u8], &'static [(u16, u16)]);
@@ -47,7 +59,8 @@ pub struct Pool {
     pub code: &'static str,
     /// What people call it.
     pub name: &'static str,
-    /// Whose leads are its own; a language belongs to one pool.
+    /// Whose campaigns send their leads to it; a language belongs to one pool. None for the default pool, where leads
+    /// without a campaign go.
     pub languages: Vec<&'static str>,
     /// At least one.
     pub agents: Vec<Agent>,
@@ -56,16 +69,60 @@ pub struct Pool {
 /// Somebody who takes leads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Agent {
-    /// `agent1` and so on, over all pools.
+    /// The pool's code and a number, as in `turkiye.agent1`.
     pub username: String,
     /// Leads for one of an agent of weight 1; from 1 to [`WEIGHT_MAX`].
     pub weight: u32,
     /// Those of the pool, and perhaps one more.
     pub languages: Vec<&'static str>,
-    /// When the agent works in a week.
+    /// When the agent works in a week; without any shift always.
     pub shifts: Vec<Shift>,
     /// When not, all the same.
     pub absences: Vec<Absence>,
+    /// Open leads at a time.
+    pub capacity: u32,
+    /// Leads in a day of Türkiye.
+    pub day_capacity: u32,
+}
+
+impl Agent {
+    /// Whether the agent is at work: within a shift and not away.
+    pub fn is_at_work(&self, at: DateTime<Utc>) -> bool {
+        let local = turkish(at);
+        let (day, minute) = (local.date(), (local.hour() * 60 + local.minute()) as u16);
+        let weekday = local.weekday().number_from_monday() as u8;
+        let in_shift = |shift: &Shift| {
+            shift.weekday == weekday && (shift.from_minute..shift.to_minute).contains(&minute)
+        };
+        let away = self.absences.iter().any(|away| (away.from..=away.to).contains(&day));
+        !away && (self.shifts.is_empty() || self.shifts.iter().any(in_shift))
+    }
+
+    /// The moments of a Turkish day at which the agent may begin to take leads: the day's own begin and its shifts'.
+    pub(crate) fn openings(&self, day: NaiveDate) -> impl Iterator<Item = DateTime<Utc>> {
+        let weekday = day.weekday().number_from_monday() as u8;
+        let shifts = self.shifts.iter().filter(move |shift| shift.weekday == weekday);
+        let minutes = std::iter::once(0).chain(shifts.map(|shift| shift.from_minute));
+        minutes.map(move |minute| from_turkish(day, minute))
+    }
+}
+
+impl Absence {
+    /// The first moment, and the first one after it.
+    pub fn span(&self) -> (DateTime<Utc>, DateTime<Utc>) {
+        (from_turkish(self.from, 0), from_turkish(self.to, 0) + TimeDelta::days(1))
+    }
+}
+
+/// The wall clock in Türkiye.
+pub(crate) fn turkish(at: DateTime<Utc>) -> NaiveDateTime {
+    at.naive_utc() + TimeDelta::hours(TURKISH_OFFSET_HOURS)
+}
+
+/// The moment at which the wall clock in Türkiye shows so many minutes of this day.
+fn from_turkish(day: NaiveDate, minute: u16) -> DateTime<Utc> {
+    let midnight = day.and_hms_opt(0, 0, 0).expect("every day begins").and_utc();
+    midnight + TimeDelta::minutes(i64::from(minute)) - TimeDelta::hours(TURKISH_OFFSET_HOURS)
 }
 
 /// A working block of a week, in Turkish time.
@@ -119,21 +176,31 @@ impl Share {
 }
 
 impl Staff {
-    /// The staff that a seed decides; absences fall into the days from `start`.
-    pub(crate) fn new(seed: u64, start: DateTime<Utc>, days: u32) -> Self {
-        let mut number = 0;
-        let pools = POOLS.iter().map(|&(code, name, languages, agents)| Pool {
+    /// The staff that a seed decides; absences fall into the days from `start`, capacities are shares of `leads`.
+    pub(crate) fn new(seed: u64, start: DateTime<Utc>, days: u32, leads: usize) -> Self {
+        let (first, leads) = (turkish(start).date(), u32::try_from(leads).unwrap_or(u32::MAX));
+        let mut index = 0;
+        let pools = POOLS.iter().map(|&(code, name, languages, agents, is_always_open)| Pool {
             code,
             name,
             languages: languages.to_vec(),
-            agents: (0..agents)
-                .map(|_| {
-                    number += 1;
-                    agent(seed, number, languages, start.date_naive(), days)
+            agents: (1..=agents)
+                .map(|number| {
+                    index += 1;
+                    let username = format!("{code}.agent{number}");
+                    if is_always_open && number == 1 {
+                        return always_there(username, languages, leads);
+                    }
+                    agent(seeds::rng(seed, Stream::Staff, index), username, languages, (first, days), leads)
                 })
                 .collect(),
         });
         Self { pools: pools.collect() }
+    }
+
+    /// All agents, pool by pool.
+    pub fn agents(&self) -> impl Iterator<Item = &Agent> {
+        self.pools.iter().flat_map(|pool| &pool.agents)
     }
 
     /// What each agent is due of the leads that this tally counts.
@@ -155,14 +222,33 @@ impl Staff {
     }
 }
 
-/// The pool of a language.
+/// The pool of a language's campaigns.
 pub(crate) fn pool_of(language: &str) -> &'static str {
-    let pool = POOLS.iter().find(|(_, _, languages, _)| languages.contains(&language));
-    pool.map(|(code, _, _, _)| *code).expect("every language of the catalogue has a pool")
+    let pool = POOLS.iter().find(|(_, _, languages, ..)| languages.contains(&language));
+    pool.map(|(code, ..)| *code).expect("every language of the catalogue has a pool")
 }
 
-fn agent(seed: u64, number: u64, languages: &[&'static str], start: NaiveDate, days: u32) -> Agent {
-    let mut rng = seeds::rng(seed, Stream::Staff, number);
+/// Somebody whom no hour and no number of leads keeps from taking one: a desk that is never empty.
+fn always_there(username: String, languages: &[&'static str], leads: u32) -> Agent {
+    let capacity = capacity_of(100, leads);
+    Agent {
+        username,
+        weight: 1,
+        languages: languages.to_vec(),
+        shifts: Vec::new(),
+        absences: Vec::new(),
+        capacity,
+        day_capacity: capacity,
+    }
+}
+
+fn agent(
+    mut rng: StdRng,
+    username: String,
+    languages: &[&'static str],
+    (first, days): (NaiveDate, u32),
+    leads: u32,
+) -> Agent {
     let weight = rng.random_range(1..=WEIGHT_MAX);
     let mut languages = languages.to_vec();
     let more = ["tr", "en", "de"][rng.random_range(0..3_usize)];
@@ -174,8 +260,16 @@ fn agent(seed: u64, number: u64, languages: &[&'static str], start: NaiveDate, d
         blocks.iter().map(move |&(from_minute, to_minute)| Shift { weekday, from_minute, to_minute })
     };
     let shifts = weekdays.iter().copied().flat_map(of_day).collect();
-    let absences = absence(&mut rng, start, days).into_iter().collect();
-    Agent { username: format!("agent{number}"), weight, languages, shifts, absences }
+    let absences = absence(&mut rng, first, days).into_iter().collect();
+    let mut draw = |percents: [u32; 4]| capacity_of(percents[rng.random_range(0..percents.len())], leads);
+    let (capacity, day_capacity) = (draw(CAPACITY_PERCENTS), draw(DAY_CAPACITY_PERCENTS));
+    Agent { username, weight, languages, shifts, absences, capacity, day_capacity }
+}
+
+/// So many percent of the leads, within what is sensible.
+fn capacity_of(percent: u32, leads: u32) -> u32 {
+    let share = u64::from(leads) * u64::from(percent) / 100;
+    u32::try_from(share).unwrap_or(u32::MAX).clamp(CAPACITY_MIN, CAPACITY_MAX)
 }
 
 fn absence(rng: &mut StdRng, start: NaiveDate, days: u32) -> Option<Absence> {
@@ -214,14 +308,36 @@ mod tests {
     #[test]
     fn agents_work_and_are_away_within_the_days() {
         for seed in 0..20 {
-            let staff = Staff::new(seed, DateTime::UNIX_EPOCH, 3);
-            for agent in staff.pools.iter().flat_map(|pool| &pool.agents) {
+            let staff = Staff::new(seed, DateTime::UNIX_EPOCH, 3, 1_000);
+            for agent in staff.agents() {
                 assert!((1..=WEIGHT_MAX).contains(&agent.weight));
                 assert!(agent.shifts.iter().all(|s| s.from_minute < s.to_minute && s.to_minute <= 1_440));
-                assert!(!agent.shifts.is_empty() && agent.shifts.is_sorted_by_key(|s| s.weekday));
+                assert!(agent.shifts.is_sorted_by_key(|s| s.weekday));
+                assert!(agent.capacity >= CAPACITY_MIN && agent.day_capacity >= CAPACITY_MIN);
                 let last = DateTime::UNIX_EPOCH.date_naive() + Days::new(2);
                 assert!(agent.absences.iter().all(|away| away.from <= away.to && away.to <= last));
             }
+            for pool in staff.pools {
+                let is_always_open = pool.agents.iter().any(|agent| agent.shifts.is_empty());
+                assert_eq!(is_always_open, [DEFAULT_POOL, "turkiye"].contains(&pool.code), "{}", pool.code);
+            }
         }
+    }
+
+    #[test]
+    fn shifts_and_absences_are_of_turkish_time() {
+        let mut agent = always_there("a.agent1".to_owned(), &[], 10);
+        // Thursday, 1 January 1970; 09:00 in Türkiye is 06:00.
+        let at = |minutes: i64| DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes);
+        assert!(agent.is_at_work(at(0)));
+        agent.shifts = vec![Shift { weekday: 4, from_minute: 540, to_minute: 600 }];
+        for (minutes, works) in [(359, false), (360, true), (419, true), (420, false)] {
+            assert_eq!(agent.is_at_work(at(minutes)), works, "{minutes}");
+        }
+        let day = DateTime::UNIX_EPOCH.date_naive();
+        assert_eq!(agent.openings(day).collect::<Vec<_>>(), [at(-180), at(360)]);
+        agent.absences = vec![Absence { from: day, to: day }];
+        assert!(!agent.is_at_work(at(360)));
+        assert_eq!(agent.absences[0].span(), (at(-180), at(-180) + TimeDelta::days(1)));
     }
 }

@@ -119,7 +119,9 @@ fn a_person_has_one_lead_and_a_lead_one_person() {
                 assert_eq!(of_lead, truth.person);
                 assert_eq!(pools.get(&into).copied(), truth.pool);
             }
-            Verdict::Bad { .. } => assert_eq!((truth.person, truth.pool), (None, None)),
+            Verdict::Bad { .. } => {
+                assert_eq!((truth.person, truth.pool, truth.status), (None, None, None));
+            }
         }
     }
 }
@@ -131,7 +133,9 @@ fn the_options_decide_every_byte() {
     let (rows, truth) = bytes(&dataset(8, 2_000), style);
     let (other_rows, other_truth) = bytes(&dataset(7, 2_000), style);
     assert!(rows != other_rows && truth != other_truth);
-    assert_eq!(dataset(7, 10).staff(), dataset(7, 20).staff());
+    let names = |dataset: &Dataset| dataset.staff().agents().map(|a| a.username.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&dataset(7, 10)), names(&dataset(8, 20)));
+    assert_eq!(dataset(7, 10).staff(), dataset(7, 10).staff());
     assert_ne!(dataset(7, 10).staff(), dataset(8, 10).staff());
 }
 
@@ -310,22 +314,146 @@ fn a_file_reads_back_as_its_rows() {
 #[test]
 fn the_truth_reads_back() {
     let dataset = dataset(19, 3_000);
-    let (_, file) = bytes(&dataset, CsvStyle::default());
+    let (leads, file) = bytes(&dataset, CsvStyle::default());
+    let owners = dataset.owners();
+    let usernames: Vec<_> = dataset.staff().agents().map(|agent| agent.username.as_str()).collect();
     let mut reader = ::csv::Reader::from_reader(file.as_slice());
     assert_eq!(reader.headers().unwrap().iter().collect::<Vec<_>>(), TRUTH_HEADER);
     let records: Vec<_> = reader.records().map(Result::unwrap).collect();
     assert_eq!(records.len(), 3_000);
+    let leads = String::from_utf8(leads).unwrap();
+    let lines: Vec<&str> = leads.split('\n').collect();
     for (record, Lead { truth, .. }) in records.iter().zip(dataset.rows()) {
         let number = |text: &str| (!text.is_empty()).then(|| text.parse::<u64>().unwrap());
         assert_eq!(number(&record[0]), Some(truth.row));
-        assert_eq!(number(&record[1]), truth.person);
-        assert_eq!(&record[2], truth.verdict.code());
-        assert_eq!(number(&record[3]), truth.verdict.of_row());
-        assert_eq!(record[4].split_whitespace().collect::<Vec<_>>(), truth.phones);
-        assert_eq!(&record[5], truth.email.as_deref().unwrap_or_default());
-        assert_eq!(&record[6], truth.verdict.reason().unwrap_or_default());
-        assert_eq!(&record[7], truth.pool.unwrap_or_default());
+        let line = lines[number(&record[1]).unwrap() as usize - 1];
+        assert!(line.starts_with(&format!("{},", truth.row)), "row {} begins there", truth.row);
+        assert_eq!(number(&record[2]), truth.person);
+        assert_eq!(&record[3], truth.verdict.code());
+        assert_eq!(number(&record[4]), truth.verdict.of_row());
+        assert_eq!(record[5].split_whitespace().collect::<Vec<_>>(), truth.phones);
+        assert_eq!(&record[6], truth.email.as_deref().unwrap_or_default());
+        assert_eq!(&record[7], truth.verdict.reason().unwrap_or_default());
+        assert_eq!(&record[8], truth.pool.unwrap_or_default());
+        assert_eq!(&record[9], truth.status.unwrap_or_default());
+        let given = owners.of_row(truth.row);
+        assert_eq!(&record[10], given.map_or("", |given| usernames[given.agent]));
+        let at = (!record[11].is_empty()).then(|| record[11].parse::<DateTime<Utc>>().unwrap());
+        assert_eq!(at, given.map(|given| given.at));
     }
+}
+
+#[test]
+fn the_staff_reads_back() {
+    let dataset = dataset(19, 3_000);
+    let mut file = Vec::new();
+    dataset.write_staff(&mut file).unwrap();
+    let mut reader = ::csv::Reader::from_reader(file.as_slice());
+    assert_eq!(reader.headers().unwrap().iter().collect::<Vec<_>>(), STAFF_HEADER);
+    let records: Vec<_> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(records.len(), dataset.staff().agents().count());
+    for (record, agent) in records.iter().zip(dataset.staff().agents()) {
+        assert_eq!(&record[0], agent.username);
+        assert_eq!(record[2].parse(), Ok(agent.weight));
+        assert_eq!((record[4].parse(), record[5].parse()), (Ok(agent.capacity), Ok(agent.day_capacity)));
+        assert_eq!(record[6].split("; ").filter(|text| !text.is_empty()).count(), agent.shifts.len());
+        assert_eq!(record[7].split("; ").filter(|text| !text.is_empty()).count(), agent.absences.len());
+    }
+}
+
+/// A lead in the order in which leads were given: when, its row, its pool, its agent.
+type Gift = (DateTime<Utc>, u64, &'static str, usize);
+
+fn gifts(dataset: &Dataset) -> Vec<Gift> {
+    let owners = dataset.owners();
+    let leads = dataset.rows().filter(|lead| lead.truth.verdict.creates());
+    let mut gifts: Vec<Gift> = leads
+        .filter_map(|lead| {
+            let given = owners.of_row(lead.row.row)?;
+            assert!(given.at >= lead.row.acquired_at);
+            Some((given.at, lead.row.row, lead.truth.pool?, given.agent))
+        })
+        .collect();
+    gifts.sort_unstable();
+    gifts
+}
+
+#[test]
+fn nobody_is_given_a_lead_while_off_shift_away_or_full() {
+    let mut waited = 0;
+    for seed in 0..6 {
+        let dataset = dataset(seed, 2_000);
+        let agents: Vec<&Agent> = dataset.staff().agents().collect();
+        let came: Vec<DateTime<Utc>> = dataset.rows().map(|lead| lead.row.acquired_at).collect();
+        let mut open = vec![0; agents.len()];
+        let mut days: HashMap<(usize, chrono::NaiveDate), u32> = HashMap::new();
+        for (at, row, pool, agent) in gifts(&dataset) {
+            assert!(agents[agent].username.starts_with(pool), "row {row}");
+            assert!(agents[agent].is_at_work(at), "row {row}");
+            open[agent] += 1;
+            let day = (at + TimeDelta::hours(TURKISH_OFFSET_HOURS)).date_naive();
+            let of_day = days.entry((agent, day)).or_default();
+            *of_day += 1;
+            assert!(open[agent] <= agents[agent].capacity && *of_day <= agents[agent].day_capacity);
+            waited += usize::from(at > came[row as usize - 1]);
+        }
+    }
+    assert!(waited > 100, "some wait for a shift: {waited}");
+}
+
+#[test]
+fn shares_are_within_one_lead_while_the_same_agents_can_take_leads() {
+    for seed in 0..6 {
+        let dataset = dataset(seed, 2_000);
+        let agents: Vec<&Agent> = dataset.staff().agents().collect();
+        let all = gifts(&dataset);
+        for pool in &dataset.staff().pools {
+            let members: Vec<usize> =
+                (0..agents.len()).filter(|place| pool.agents.contains(agents[*place])).collect();
+            // A stretch: the agents who could take a lead, and what each of them got.
+            let mut stretch: Vec<usize> = Vec::new();
+            let mut given: HashMap<usize, u64> = HashMap::new();
+            let (mut open, mut days) = (HashMap::<usize, u32>::new(), HashMap::<_, u32>::new());
+            for (at, row, _, agent) in all.iter().filter(|gift| gift.2 == pool.code) {
+                let day = (*at + TimeDelta::hours(TURKISH_OFFSET_HOURS)).date_naive();
+                let has_room = |place: &usize| {
+                    open.get(place).copied().unwrap_or(0) < agents[*place].capacity
+                        && days.get(&(*place, day)).copied().unwrap_or(0) < agents[*place].day_capacity
+                };
+                let can = |place: &usize| agents[*place].is_at_work(*at) && has_room(place);
+                let takers: Vec<usize> = members.iter().copied().filter(|place| can(place)).collect();
+                if takers != stretch {
+                    (stretch, given) = (takers, HashMap::new());
+                }
+                *given.entry(*agent).or_default() += 1;
+                *open.entry(*agent).or_default() += 1;
+                *days.entry((*agent, day)).or_default() += 1;
+                let pool_leads = given.values().sum();
+                let pool_weight = stretch.iter().map(|place| agents[*place].weight).sum();
+                for place in &stretch {
+                    let (username, weight) = (String::new(), agents[*place].weight);
+                    let share = Share { username, pool: pool.code, weight, pool_weight, pool_leads };
+                    assert!(share.is_kept_by(given.get(place).copied().unwrap_or(0)), "row {row}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_duplicate_is_with_the_owner_of_its_first_and_the_bad_are_with_nobody() {
+    let dataset = dataset(5, ROWS);
+    let owners = dataset.owners();
+    for Lead { truth, .. } in dataset.rows() {
+        match truth.verdict {
+            Verdict::Joined { into } => assert_eq!(owners.of_row(truth.row), owners.of_row(into)),
+            Verdict::Bad { .. } => assert_eq!(owners.of_row(truth.row), None),
+            Verdict::Created | Verdict::Doubtful { .. } => {}
+        }
+    }
+    assert_eq!((owners.of_row(0), owners.of_row(ROWS as u64 + 1)), (None, None));
+    let creating = dataset.rows().filter(|lead| lead.truth.verdict.creates());
+    assert!(creating.filter(|lead| owners.of_row(lead.row.row).is_some()).count() > ROWS * 85 / 100);
 }
 
 #[test]

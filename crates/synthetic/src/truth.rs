@@ -76,8 +76,12 @@ pub struct Truth {
     pub phones: Vec<String>,
     /// The usable e-mail of the row in its normal form.
     pub email: Option<String>,
-    /// The pool whose agent is to own the lead; for a joined row that of the lead which it joins. None for a bad row.
+    /// The pool whose agent is to own the lead: its campaign's, or the default one. For a joined row that of the lead
+    /// which it joins. None for a bad row.
     pub pool: Option<&'static str>,
+    /// The status in which the lead is to end, once it was worked on: that of the row that created it. None for a bad
+    /// row.
+    pub status: Option<&'static str>,
     /// What the consent columns mean, in their order: call, WhatsApp, SMS, e-mail. None where nothing was said.
     pub consents: [Option<bool>; 4],
 }
