@@ -126,6 +126,7 @@ fn react(event: &Event, now: DateTime<Utc>, waiting_alarm_after: Duration) -> Ve
         | Event::LeadStatusChanged { .. }
         | Event::PoolCreated { .. }
         | Event::PoolMemberSet { .. }
+        | Event::CampaignPoolSet { .. }
         | Event::LoadLimitsSet { .. }
         | Event::WorkingHoursSet { .. }
         | Event::AbsenceSet { .. }
@@ -165,8 +166,8 @@ mod tests {
     use sira_domain::calls::CallStatus;
     use sira_domain::consents::Channel;
     use sira_domain::nouns::{
-        CalendarId, CallId, CoolingOffId, FollowUpId, ImportId, InboundId, NoteId, RoutingBatchId,
-        SlaTimerId, TeamId, UserId,
+        CalendarId, CallId, CampaignId, CoolingOffId, FollowUpId, ImportId, InboundId, NoteId,
+        RoutingBatchId, SlaTimerId, TeamId, UserId,
     };
     use sira_domain::sla::Target;
 
@@ -326,6 +327,7 @@ mod tests {
             (Event::CallOutcomeRecorded { call, lead, disposition: "reached".into() }, vec![]),
             (Event::PoolCreated { pool }, vec![]),
             (Event::PoolMemberSet { pool, user, weight: 50 }, vec![]),
+            (Event::CampaignPoolSet { campaign: CampaignId::new(), pool }, vec![]),
             (Event::LoadLimitsSet { user, capacity: 50, day_capacity: 100 }, vec![]),
             (Event::WorkingHoursSet { user, blocks: 5 }, vec![]),
             (Event::AbsenceSet { user, starts_at: later, ends_at: later }, vec![]),

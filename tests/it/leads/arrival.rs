@@ -2,9 +2,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sira_domain::consents;
+use sira_domain::campaigns::{self, Source};
 use sira_domain::leads::{self, Arrival, LeadError, NewLead};
 use sira_domain::privacy::Subject;
+use sira_domain::{consents, distribution};
 use sira_kernel::PersonName;
 use tokio::task::JoinSet;
 
@@ -71,17 +72,20 @@ async fn the_same_campaign_is_one_row_and_a_new_name_is_taken_over() {
 async fn a_campaign_with_a_pool_sends_its_leads_there() {
     let office = Office::open().await;
     office.arrive(&office.person_of_campaign(1, "c1")).await;
-    sqlx::raw_sql(
-        "insert into pools (id, name, created_at) values (gen_random_uuid(), 'Own', now());
-         update campaigns set pool_id = (select id from pools where name = 'Own')",
-    )
-    .execute(&office.test.pool)
-    .await
-    .unwrap();
+    // One that is known, and one whose first lead is still to come.
+    let unnamed = |id: &str| Source { external_id: id.to_owned(), name: None };
+    let mut uow = office.begin().await;
+    let own = distribution::create_pool(&mut uow, "Own", false).await.unwrap();
+    let known = campaigns::send_to_pool(&mut uow, "meta", &unnamed("c1"), own).await.unwrap();
+    campaigns::send_to_pool(&mut uow, "meta", &unnamed("c2"), own).await.unwrap();
+    uow.commit().await.unwrap();
+    assert_eq!(office.audited(known).await, ["campaign.pool_set"]);
+    assert_eq!(office.count("campaigns where external_id = 'c1' and name is not null").await, 1);
     office.arrive(&office.person_of_campaign(2, "c1")).await;
+    office.arrive(&office.person_of_campaign(3, "c2")).await;
     assert_eq!(
         office.count("leads join pools on pools.id = leads.pool_id where pools.name = 'Own'").await,
-        1
+        2
     );
     assert_eq!(office.count("leads join pools on pools.id = leads.pool_id where pools.is_default").await, 1);
 }

@@ -7,8 +7,8 @@ mod store;
 
 use std::collections::BTreeMap;
 
-use crate::Uow;
 use crate::nouns::{AdId, AdSetId, CampaignId, FormId, PoolId};
+use crate::{Event, Uow};
 
 /// Something on an advertising platform: its id there, and its name when known.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,6 +74,21 @@ pub async fn resolve_all(
         *ids = Some(resolve(uow, source, origin).await?);
     }
     Ok(origins.iter().filter_map(|origin| resolved[origin]).collect())
+}
+
+/// Lets a campaign's leads go to this pool from now on, whether the campaign is known yet or not, and records
+/// [`Event::CampaignPoolSet`]. `platform` is the door's stored name: a file's campaigns are not a platform's. Leads that
+/// came before stay where they are.
+pub async fn send_to_pool(
+    uow: &mut Uow,
+    platform: &str,
+    campaign: &Source,
+    pool: PoolId,
+) -> Result<CampaignId, CampaignsError> {
+    let now = uow.now();
+    let id = store::set_pool(uow.conn(), platform, campaign, pool, now).await?;
+    uow.record(Event::CampaignPoolSet { campaign: id, pool });
+    Ok(id)
 }
 
 async fn resolve(uow: &mut Uow, source: &str, origin: &Origin) -> Result<OriginIds, CampaignsError> {

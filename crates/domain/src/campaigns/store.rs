@@ -140,6 +140,32 @@ pub async fn upsert(
     })
 }
 
+pub async fn set_pool(
+    conn: &mut PgConnection,
+    source: &str,
+    campaign: &Source,
+    pool: PoolId,
+    now: DateTime<Utc>,
+) -> Result<CampaignId, sqlx::Error> {
+    let id = sqlx::query_scalar!(
+        "insert into campaigns (id, source, external_id, name, pool_id, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $6)
+         on conflict (source, external_id) do update
+             set pool_id = excluded.pool_id, name = coalesce(excluded.name, campaigns.name),
+                 updated_at = excluded.updated_at
+         returning id",
+        CampaignId::new().uuid(),
+        source,
+        campaign.external_id,
+        campaign.name,
+        pool.uuid(),
+        now,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(CampaignId::from_uuid(id))
+}
+
 pub async fn find_default_pool(conn: &mut PgConnection) -> Result<Option<PoolId>, sqlx::Error> {
     let id = sqlx::query_scalar!("select id from pools where is_default").fetch_optional(conn).await?;
     Ok(id.map(PoolId::from_uuid))

@@ -66,6 +66,9 @@ impl Event {
             Self::PoolMemberSet { pool, user, weight } => {
                 Entry::new("pool.member_set", "pool", pool, json!({ "user": user, "weight": weight }))
             }
+            Self::CampaignPoolSet { campaign, pool } => {
+                Entry::new("campaign.pool_set", "campaign", campaign, json!({ "pool": pool }))
+            }
             Self::LoadLimitsSet { user, capacity, day_capacity } => Entry::new(
                 "user.load_limits_set",
                 "user",

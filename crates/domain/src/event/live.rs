@@ -111,6 +111,7 @@ impl Event {
             | Self::CallSilent { .. }
             | Self::PoolCreated { .. }
             | Self::PoolMemberSet { .. }
+            | Self::CampaignPoolSet { .. }
             | Self::LoadLimitsSet { .. }
             | Self::WorkingHoursSet { .. }
             | Self::AbsenceSet { .. }

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use crate::calls::CallStatus;
 use crate::consents::Channel;
 use crate::nouns::{
-    CalendarId, CallId, CoolingOffId, FollowUpId, ImportId, InboundId, LeadId, NoteId, PoolId,
+    CalendarId, CallId, CampaignId, CoolingOffId, FollowUpId, ImportId, InboundId, LeadId, NoteId, PoolId,
     RoutingBatchId, SlaTimerId, TeamId, UserId,
 };
 use crate::sla::Target;
@@ -398,6 +398,13 @@ pub enum Event {
         user: UserId,
         /// Its weight from now on.
         weight: i32,
+    },
+    /// A campaign's leads go to another pool from now on.
+    CampaignPoolSet {
+        /// The campaign.
+        campaign: CampaignId,
+        /// The pool.
+        pool: PoolId,
     },
     /// What a user can carry was set.
     LoadLimitsSet {

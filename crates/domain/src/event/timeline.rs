@@ -153,6 +153,7 @@ impl Event {
             | Self::SlaRescheduled { .. }
             | Self::PoolCreated { .. }
             | Self::PoolMemberSet { .. }
+            | Self::CampaignPoolSet { .. }
             | Self::LoadLimitsSet { .. }
             | Self::WorkingHoursSet { .. }
             | Self::AbsenceSet { .. }
