@@ -19,6 +19,9 @@ pub const PAGE_ID: &str = "555000700";
 pub const FORMS: [(&str, &str, &str); 2] =
     [("555000401", "Başvuru Formu", "tr"), ("555000402", "Contact Form", "en")];
 
+/// The ids of all forms. Meta's own are longer: a lead of one of these forms is of nobody.
+pub const FORM_IDS: [&str; 2] = [FORMS[0].0, FORMS[1].0];
+
 /// A campaign: its id and name.
 pub const CAMPAIGNS: [(&str, &str); 3] =
     [("555000101", "Yaz Fırsatı"), ("555000102", "Ücretsiz Görüşme"), ("555000103", "Şehir Dışı")];

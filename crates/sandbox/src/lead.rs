@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::catalogue as c;
@@ -20,7 +20,7 @@ const NUMBERS: u64 = 10_000;
 const IDS_PER_SEED: u64 = 1_000_000_000;
 
 /// What a lead is to be like; the rest is decided by the seed.
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LeadWish {
     /// As the person typed it.
@@ -35,6 +35,10 @@ pub struct LeadWish {
     pub campaign: Option<usize>,
     /// Not from an ad.
     pub organic: Option<bool>,
+    /// From this ad, whatever `campaign` says.
+    pub source: Option<SandboxSource>,
+    /// The form's id and name, whatever `language` says.
+    pub form: Option<(String, String)>,
     /// Check boxes: key and whether ticked.
     pub consents: Option<Vec<(String, bool)>>,
     /// Further answers: field name and value.
@@ -71,7 +75,7 @@ pub struct SandboxLead {
 }
 
 /// Campaign, ad set and ad of a lead, each an id and a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxSource {
     /// The campaign.
     pub campaign: (String, String),
@@ -150,15 +154,17 @@ impl Leads {
         let mut rng = StdRng::seed_from_u64(number);
         let full_name = name(&mut rng);
         let form = *c::FORMS.choose(&mut rng).expect("there are forms");
-        let source = source(&mut rng, wish.campaign);
+        let any_source = source(&mut rng, wish.campaign);
         let organic =
             wish.organic.unwrap_or(rng.random_ratio(1, c::ORGANIC_ONE_IN) && wish.campaign.is_none());
+        let source = wish.source.or((!organic).then_some(any_source));
         let consents = c::CONSENT_BOXES
             .iter()
             .map(|key| ((*key).to_owned(), rng.random_ratio(c::TICKED_PERCENT, 100)))
             .collect();
         let language = wish.language.unwrap_or_else(|| form.2.to_owned());
         let form = c::FORMS.into_iter().find(|form| form.2 == language).unwrap_or(form);
+        let (form_id, form_name) = wish.form.unwrap_or_else(|| (form.0.to_owned(), form.1.to_owned()));
         let created_at = wish.created_at.unwrap_or(now);
         let lead = SandboxLead {
             id: number.to_string(),
@@ -167,9 +173,9 @@ impl Leads {
             email: wish.email.unwrap_or_else(|| email(&full_name, number)),
             full_name: wish.full_name.unwrap_or(full_name),
             language,
-            form_id: form.0.to_owned(),
-            form_name: form.1.to_owned(),
-            source: (!organic).then_some(source),
+            form_id,
+            form_name,
+            source,
             consents: wish.consents.unwrap_or(consents),
             answers: wish.answers,
         };
@@ -255,6 +261,22 @@ mod tests {
             assert!(lead.phone.starts_with("+90 555 000 ") && lead.phone.len() == 17, "{}", lead.phone);
             assert!(lead.email.ends_with("@example.com") && lead.email.is_ascii(), "{}", lead.email);
         }
+    }
+
+    #[test]
+    fn a_wished_source_and_form_go_before_what_is_drawn() {
+        let named = |id: &str| (id.to_owned(), "Sommerangebot".to_owned());
+        let source = SandboxSource { campaign: named("1"), ad_set: named("2"), ad: named("3") };
+        let wish = LeadWish {
+            source: Some(source.clone()),
+            form: Some(named("4")),
+            campaign: Some(1),
+            organic: Some(false),
+            ..LeadWish::default()
+        };
+        let sent: LeadWish = serde_json::from_value(serde_json::to_value(&wish).unwrap()).unwrap();
+        let lead = Leads::new(7).make(sent, DateTime::UNIX_EPOCH);
+        assert_eq!((lead.source, lead.form_id.as_str()), (Some(source), "4"));
     }
 
     #[test]

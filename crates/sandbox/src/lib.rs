@@ -8,7 +8,7 @@
 //! Of what it saw it keeps a ledger with ids, times and statuses; tests compare it with the database to prove that
 //! nothing acknowledged was lost, and that nobody was called twice. For trying things by hand there are
 //! `POST /sandbox/leads`, `POST /sandbox/failures`, `GET /sandbox/requests`, and `GET`, `POST` and `DELETE
-//! /sandbox/calls`. It listens where its settings say, and that is never to be a public address: those ask for no
+//! /sandbox/calls`; [`Remote`] is a client of the first. It listens where its settings say, and that is never to be a public address: those ask for no
 //! password.
 //!
 //! **Invariant:** every task belongs to the [`Sandbox`] and ends with it.
@@ -20,6 +20,7 @@ mod graph;
 mod lead;
 mod ledger;
 mod live;
+mod remote;
 mod telephony;
 mod webhook;
 
@@ -30,10 +31,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
+pub use catalogue::FORM_IDS;
 pub use failure::Failure;
-pub use lead::{LeadWish, SandboxLead};
+pub use lead::{LeadWish, SandboxLead, SandboxSource};
 pub use ledger::{Entry, LedgerKind};
 pub use live::LEADS_PER_MINUTE_MAX;
+pub use remote::{Delivered, Remote, RemoteError};
 use secrecy::SecretString;
 use sira_kernel::Clock;
 pub use telephony::{CallAnswer, CallCourse, CallDelivery, CallScript, PlacedInLedger, sign_webhook};
