@@ -12,3 +12,4 @@ pub mod live;
 pub mod logging;
 mod sandbox;
 mod secrets;
+pub mod seed;

@@ -1,7 +1,9 @@
 //! The providers' other side inside this process: for demos and checks, never with real credentials.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
@@ -9,6 +11,7 @@ use sira_kernel::Clock;
 use sira_sandbox::{CALL_PACE, Sandbox, Settings};
 
 use crate::config::Config;
+use crate::secrets;
 
 /// Random bytes of each generated secret.
 const SECRET_BYTES: usize = 24;
@@ -39,6 +42,37 @@ pub async fn start(config: &mut Config) -> anyhow::Result<Sandbox> {
     sandbox.base_url().clone_into(&mut config.meta.base_url);
     sandbox.base_url().clone_into(&mut config.telephony.base_url);
     Ok(sandbox)
+}
+
+fn address_file(data: &Path) -> PathBuf {
+    data.join("sandbox_url")
+}
+
+/// Leaves word where the sandbox of this process listens, for commands in other processes.
+pub fn announce(data: &Path, sandbox: &Sandbox) -> anyhow::Result<()> {
+    let path = address_file(data);
+    secrets::write(&path, sandbox.base_url().as_bytes())
+        .with_context(|| format!("writing {}", path.display()))
+}
+
+/// Takes the word back. A process that was killed leaves it; nobody answers there then.
+pub fn withdraw(data: &Path) {
+    let _ = std::fs::remove_file(address_file(data));
+}
+
+/// Where the sandbox of a running process listens.
+///
+/// # Errors
+/// When none runs on this data directory.
+pub fn find(data: &Path) -> anyhow::Result<String> {
+    let path = address_file(data);
+    match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => anyhow::bail!(
+            "no sandbox runs on {}: start `sira up --demo` first, with the same data directory",
+            data.display()
+        ),
+        read => read.with_context(|| format!("reading {}", path.display())),
+    }
 }
 
 fn secret() -> SecretString {

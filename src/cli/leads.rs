@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use sira_domain::imports::{self, BadRow, Import, NewImport, PAGE_MAX, State, Upload};
+use sira_domain::imports::{self, BadRow, Format, Import, NewImport, PAGE_MAX, State, Upload};
 use sira_domain::ingestion::answers::Question;
-use sira_domain::nouns::ImportId;
+use sira_domain::nouns::{ImportId, UserId};
 use sira_domain::privacy::Subject;
 use sira_jobs::queues;
 use sira_kernel::Actor;
@@ -81,21 +81,8 @@ async fn with(config: &Config, database: &Database, command: Command) -> anyhow:
 }
 
 async fn import(parts: &Parts, args: &ImportArgs) -> anyhow::Result<Exit> {
-    let mut file = tokio::fs::File::open(&args.file)
-        .await
-        .with_context(|| format!("reading {}", args.file.display()))?;
-    let id = create(parts, args).await?;
-    let mut upload = Upload::begin(&parts.cx.db, &parts.cx.cipher, Actor::System, id).await?;
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        let read =
-            file.read(&mut buffer).await.with_context(|| format!("reading {}", args.file.display()))?;
-        if read == 0 {
-            break;
-        }
-        upload.write(&buffer[..read]).await?;
-    }
-    let (checked, format) = upload.finish().await.with_context(|| args.file.display().to_string())?;
+    let (checked, format) = send(parts, None, &args.file, &args.time_zone).await?;
+    let id = checked.id;
     let mapping = remap(&format.headings, &checked.mapping, &args.map)?;
     say(&describe(&checked, &format.headings, &mapping));
     if args.dry_run {
@@ -121,12 +108,39 @@ async fn import(parts: &Parts, args: &ImportArgs) -> anyhow::Result<Exit> {
     }
 }
 
-async fn create(parts: &Parts, args: &ImportArgs) -> anyhow::Result<ImportId> {
-    let name = args.file.file_name().unwrap_or_default().to_string_lossy();
+/// Makes an import of a file and sends it, up to the point where it can be started.
+pub(super) async fn send(
+    parts: &Parts,
+    user: Option<UserId>,
+    path: &Path,
+    time_zone: &str,
+) -> anyhow::Result<(Import, Format)> {
+    let place = || format!("reading {}", path.display());
+    let mut file = tokio::fs::File::open(path).await.with_context(place)?;
+    let id = create(parts, user, path, time_zone).await?;
+    let mut upload = Upload::begin(&parts.cx.db, &parts.cx.cipher, Actor::System, id).await?;
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let read = file.read(&mut buffer).await.with_context(place)?;
+        if read == 0 {
+            break;
+        }
+        upload.write(&buffer[..read]).await?;
+    }
+    upload.finish().await.with_context(|| path.display().to_string())
+}
+
+async fn create(
+    parts: &Parts,
+    user: Option<UserId>,
+    path: &Path,
+    time_zone: &str,
+) -> anyhow::Result<ImportId> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
     let id = ImportId::new();
     let key = parts.cx.cipher.create_key(Subject::Import(id), parts.cx.clock.now()).await?;
     let region = &parts.cx.settings.phone_region;
-    let new = NewImport { user: None, name: &name, region, time_zone: &args.time_zone };
+    let new = NewImport { user, name: &name, region, time_zone };
     let mut uow = parts.cx.begin(Actor::System).await?;
     imports::create(&mut uow, &key, id, &new).await?;
     uow.commit().await?;
@@ -182,11 +196,7 @@ fn describe(import: &Import, headings: &[String], mapping: &[Option<Question>]) 
 /// Works on it until it has ended. Ctrl-C lets the chunk that is under way end; the rest goes on at the next start.
 async fn follow(parts: &Parts, id: ImportId) -> anyhow::Result<Import> {
     let workers = parts.work(&[queues::IMPORTS]).await?;
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    if !std::io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    bar.set_style(ProgressStyle::with_template("{bar:40} {percent}% {msg} {elapsed}")?);
+    let bar = progress_bar()?;
     let looked = tokio::select! {
         looked = look_until_ended(parts, id, &bar) => Some(looked),
         _ = tokio::signal::ctrl_c() => None,
@@ -196,7 +206,22 @@ async fn follow(parts: &Parts, id: ImportId) -> anyhow::Result<Import> {
     looked.with_context(|| format!("stopped; import {id} goes on where it is when sira runs again"))?
 }
 
-async fn look_until_ended(parts: &Parts, id: ImportId, bar: &ProgressBar) -> anyhow::Result<Import> {
+/// On stderr, for people only.
+pub(super) fn progress_bar() -> anyhow::Result<ProgressBar> {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    if !std::io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    bar.set_style(ProgressStyle::with_template("{bar:40} {percent}% {msg} {elapsed}")?);
+    Ok(bar)
+}
+
+/// Looks at an import until it has ended; somebody must work on it meanwhile.
+pub(super) async fn look_until_ended(
+    parts: &Parts,
+    id: ImportId,
+    bar: &ProgressBar,
+) -> anyhow::Result<Import> {
     loop {
         let import = imports::get(&mut *parts.cx.db.read().await?, id).await?;
         if import.finished_at.is_some() {

@@ -7,6 +7,7 @@ pub mod jobs;
 pub mod leads;
 pub mod migrate;
 pub mod openapi;
+pub mod seed;
 pub mod up;
 pub mod user;
 
@@ -49,6 +50,8 @@ enum Command {
     /// Bring in leads by the file
     #[command(subcommand)]
     Leads(leads::Command),
+    /// Make leads of people who do not exist, with the truth about them
+    Seed(seed::Args),
     /// Manage users
     #[command(subcommand)]
     User(user::Command),
@@ -118,8 +121,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Up(args) if args.is_check() => {
             Log { filter: "warn".to_owned(), ..loaded.config.log.clone() }
         }
-        // Its progress is a bar; whom it cannot call or ask is no matter here.
-        Command::Leads(_) => Log { filter: "error".to_owned(), ..loaded.config.log.clone() },
+        // Their progress is a bar; whom they cannot call or ask is no matter here.
+        Command::Leads(_) | Command::Seed(_) => {
+            Log { filter: "error".to_owned(), ..loaded.config.log.clone() }
+        }
         _ => loaded.config.log.clone(),
     });
     match cli.command {
@@ -129,6 +134,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Migrate => migrate::run(&loaded.config).await,
         Command::Jobs(command) => jobs::run(&loaded.config, command).await,
         Command::Leads(command) => Box::pin(leads::run(&loaded.config, command)).await,
+        Command::Seed(args) => Box::pin(seed::run(&loaded.config, args)).await,
         Command::User(command) => user::run(&loaded.config, command).await,
         Command::Openapi => openapi::run(&mut io::stdout(), &loaded.config.http.base_path).map(|()| Exit::Ok),
         Command::Doctor(args) => doctor::run(&loaded.config, &args).await,

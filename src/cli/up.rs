@@ -124,6 +124,7 @@ impl Up {
         if let Some(sandbox) = &sandbox {
             sandbox.aim(format!("http://{address}/webhooks/meta"));
             sandbox.aim_calls(format!("http://{address}/webhooks/telephony"));
+            sandbox::announce(&config.data.dir, sandbox)?;
         }
         progress.done("API and workers up");
         Ok(Self { parts, address, sandbox, seeded, config, database, workers, stop, server })
@@ -142,6 +143,7 @@ impl Up {
     /// Stops in the reverse order: no new requests, no new jobs, running ones finished, database closed.
     pub async fn finish(self) -> anyhow::Result<()> {
         if let Some(sandbox) = self.sandbox {
+            sandbox::withdraw(&self.config.data.dir);
             sandbox.stop().await;
         }
         self.stop.cancel();

@@ -9,7 +9,7 @@ use sira_domain::distribution;
 use sira_domain::identity::{self, HashedPassword, NewUser, Passwords, Role};
 use sira_domain::ingestion::{self, RawEvent};
 use sira_domain::nouns::{InboundId, PoolId, TeamId, UserId};
-use sira_engine::{Applied, Effect, Running, Settings};
+use sira_engine::{Applied, Effect, Queue, Running, Settings};
 use sira_jobs::queues;
 use sira_kernel::{Actor, Clock};
 use sira_sandbox::{LeadWish, Sandbox, SandboxLead};
@@ -108,6 +108,11 @@ impl House {
 
     /// Workers of every queue, quick to notice things.
     pub async fn work(&self) -> Running {
+        self.work_on(&queues::ALL).await
+    }
+
+    /// Workers of these queues.
+    pub async fn work_on(&self, queues: &[Queue]) -> Running {
         let settings = Settings {
             lease_ttl: Duration::from_secs(2),
             renew_every: Duration::from_millis(300),
@@ -116,7 +121,7 @@ impl House {
             ..Settings::new("test", "0")
         };
         let (engine, cx) = (&self.parts.engine, self.parts.cx.clone());
-        engine.start(sira_workflows::registry(), &queues::ALL, cx, settings).await.unwrap()
+        engine.start(sira_workflows::registry(), queues, cx, settings).await.unwrap()
     }
 
     /// A lead that Meta knows.

@@ -26,13 +26,13 @@ const DONE: &str = "select count(*) from imports where state = 'done'";
 const UNDONE: &str = "select count(*) from imports where state = 'undone'";
 
 /// An import at a house.
-struct Imported<'a> {
+pub struct Imported<'a> {
     house: &'a House,
     id: ImportId,
 }
 
 impl<'a> Imported<'a> {
-    async fn new(house: &'a House) -> Self {
+    pub async fn new(house: &'a House) -> Self {
         let cx = &house.parts.cx;
         let id = ImportId::new();
         let key = cx.cipher.create_key(Subject::Import(id), cx.clock.now()).await.unwrap();
@@ -71,7 +71,7 @@ impl<'a> Imported<'a> {
     }
 
     /// Sent, started, and waited for.
-    async fn run(&self, bytes: &[u8]) -> Import {
+    pub async fn run(&self, bytes: &[u8]) -> Import {
         self.send(bytes).await.unwrap();
         self.start().await.unwrap();
         self.house.until(1, DONE).await;
@@ -122,7 +122,7 @@ async fn every_row_becomes_a_lead_or_a_bad_row_with_its_line() {
 }
 
 /// Of each row of a file that has its numbers in a column: the lead, and what became of the row.
-async fn fates(house: &House, import: &Import, column: &str) -> HashMap<u64, (LeadId, String)> {
+pub async fn fates(house: &House, import: &Import, column: &str) -> HashMap<u64, (LeadId, String)> {
     let rows: Vec<(uuid::Uuid, uuid::Uuid, String, Vec<u8>)> = sqlx::query_as(
         "select id, lead_id, effect, answers_sealed from lead_enquiries where import_id = $1 order by id",
     )

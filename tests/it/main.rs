@@ -22,5 +22,6 @@ mod privacy;
 mod processes;
 mod providers;
 mod recorded;
+mod seed;
 mod sla;
 mod workflows;

@@ -79,7 +79,7 @@ async fn eight_processes_never_exceed_a_capacity_nor_give_a_lead_two_owners() {
 }
 
 /// Runs a command of the real binary to its end, on the house's database, without any provider's credentials.
-fn sira(house: &House, arguments: &[&str]) -> (Option<i32>, String) {
+pub fn sira(house: &House, arguments: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_sira"))
         .args(arguments)
         .env("SIRA__DATA__DIR", &house.config.data.dir)

@@ -30,7 +30,7 @@ pub use status::{StatusChange, StatusChanged, change_status, list_allowed, list_
 use crate::campaigns::{CampaignsError, Origin};
 use crate::consents::NewConsent;
 use crate::distribution::DistributionError;
-use crate::nouns::{ImportId, InboundId, LeadId};
+use crate::nouns::{ImportId, InboundId, LeadId, UserId};
 use crate::privacy::{Field, PrivacyError};
 
 /// Where a lead's name is sealed; the row is the lead.
@@ -250,6 +250,34 @@ pub async fn find_by_reference(
     reference: &str,
 ) -> Result<Option<LeadId>, sqlx::Error> {
     store::find_by_reference(conn, reference).await
+}
+
+/// How a lead stands, found by one of its contacts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The blind index that it was found by.
+    pub blind_index: Vec<u8>,
+    /// The lead.
+    pub lead: LeadId,
+    /// Its status' code.
+    pub status: String,
+    /// Its owner.
+    pub owner: Option<UserId>,
+}
+
+/// How leads stand that have these contacts, by blind index: those whose number is one of `phones`, and is not known to
+/// be somebody else's, and those that have one of `emails` and no number at all. In no order.
+pub async fn list_standings(
+    conn: &mut PgConnection,
+    phones: &[&[u8]],
+    emails: &[&[u8]],
+) -> Result<Vec<Standing>, sqlx::Error> {
+    store::list_standings(conn, phones, emails).await
+}
+
+/// Whether there is any lead that did not come by one of these forms, which are named by their platforms' ids.
+pub async fn exists_outside_forms(conn: &mut PgConnection, forms: &[&str]) -> Result<bool, sqlx::Error> {
+    store::exists_outside_forms(conn, forms).await
 }
 
 /// Since when a lead waits for an agent; `None` when it has one, never waits, or does not exist.

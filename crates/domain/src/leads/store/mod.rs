@@ -13,8 +13,8 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::Status;
-use crate::nouns::LeadId;
+use super::{Standing, Status};
+use crate::nouns::{LeadId, UserId};
 
 /// Whose numbers they are: by blind index the first contact row, which is the oldest relation, and its lead.
 pub type Phones = HashMap<Vec<u8>, (Uuid, LeadId)>;
@@ -67,6 +67,47 @@ pub async fn find_by_reference(
         .fetch_optional(conn)
         .await?;
     Ok(id.map(LeadId::from_uuid))
+}
+
+pub async fn list_standings(
+    conn: &mut PgConnection,
+    phones: &[&[u8]],
+    emails: &[&[u8]],
+) -> Result<Vec<Standing>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select contact.blind_index as "blind_index!", lead.id as "lead!", lead.status as "status!", lead.owner_id
+           from lead_contacts contact join leads lead on lead.id = contact.lead_id
+           where contact.blind_index = any($1) and contact.kind = 'phone' and not contact.shared
+             and not contact.is_test and contact.invalid_since is null
+           union all
+           select contact.blind_index, lead.id, lead.status, lead.owner_id
+           from lead_contacts contact join leads lead on lead.id = contact.lead_id
+           where contact.blind_index = any($2) and contact.kind = 'email' and not contact.is_test
+             and not exists (select from lead_contacts phone where phone.lead_id = lead.id and phone.kind = 'phone')"#,
+        phones as &[&[u8]],
+        emails as &[&[u8]],
+    )
+    .fetch_all(conn)
+    .await?;
+    let standing = rows.into_iter().map(|row| Standing {
+        blind_index: row.blind_index,
+        lead: row.lead.into(),
+        status: row.status,
+        owner: row.owner_id.map(UserId::from_uuid),
+    });
+    Ok(standing.collect())
+}
+
+pub async fn exists_outside_forms(conn: &mut PgConnection, forms: &[&str]) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (
+             select from leads lead left join lead_forms form on form.id = lead.form_id
+             where form.external_id is null or form.external_id <> all($1)
+         ) as "exists!""#,
+        forms as &[&str],
+    )
+    .fetch_one(conn)
+    .await
 }
 
 pub async fn list_statuses(conn: &mut PgConnection) -> Result<Vec<Status>, sqlx::Error> {
