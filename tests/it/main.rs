@@ -7,6 +7,7 @@ mod calls;
 mod canary;
 mod cooling_offs;
 mod distribution;
+mod documents;
 mod engine;
 mod fakes;
 mod house;

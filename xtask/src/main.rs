@@ -18,7 +18,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Check layers, sizes, words, migrations and the lock file; print every violation
+    /// Check layers, sizes, words, migrations, pages and the lock file; print every violation
     Tidy,
     /// Run every checked query against a fresh database and write the .sqlx cache
     Prepare {

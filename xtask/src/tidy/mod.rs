@@ -2,6 +2,7 @@
 //!
 //! Each rule is a function over a [`Tree`], which tests build in memory: a rule that cannot fail is no rule.
 
+mod documents;
 mod layers;
 mod lock;
 mod sources;
@@ -16,7 +17,7 @@ use anyhow::Context;
 
 /// Not ours, or not the repository's.
 const SKIPPED: [&str; 5] = ["target", "data", "node_modules", ".git", ".sqlx"];
-const EXTENSIONS: [&str; 3] = ["rs", "toml", "sql"];
+const EXTENSIONS: [&str; 4] = ["rs", "toml", "sql", "md"];
 
 /// Path from the root, with slashes, to text.
 pub type Tree = BTreeMap<String, String>;
@@ -55,6 +56,7 @@ pub fn run(root: &Path) -> anyhow::Result<ExitCode> {
 fn check(tree: &Tree) -> Vec<Violation> {
     let mut violations = layers::check(tree);
     violations.extend(sources::check(tree));
+    violations.extend(documents::check(tree));
     violations.extend(lock::check(tree.get("Cargo.lock").map_or("", String::as_str)));
     violations
 }
