@@ -1,15 +1,67 @@
-//! Claims of pages that the compiler cannot check: how each figure is read.
+//! Claims of pages that the compiler cannot check: what each role may do, and how each figure is read.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use sira_domain::leads::{self, StatusChange};
+use sira_domain::identity::{Permission, Role};
+use sira_domain::leads::{self, Scope, StatusChange};
+use sira_domain::nouns::{TeamId, UserId};
 use sira_kernel::Actor;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use crate::house::{DRAIN, House};
 
+const ROLES: &str = include_str!("../../docs/ROLES.md");
 const METRICS: &str = include_str!("../../docs/METRICS.md");
+
+/// The cells of the table under a heading, its own headings first.
+fn table(page: &'static str, heading: &str) -> Vec<Vec<&'static str>> {
+    let (_, below) = page.split_once(&format!("## {heading}\n")).unwrap();
+    let rows =
+        below.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    let cells = |row: &'static str| {
+        row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`')).collect()
+    };
+    rows.filter(|row| !row.starts_with("| ---")).map(cells).collect()
+}
+
+#[test]
+fn the_page_of_roles_and_the_code_allow_the_same() {
+    let table = table(ROLES, "Permissions that are enforced today");
+    let roles: Vec<Role> = table[0][2..].iter().map(|name| name.parse().unwrap()).collect();
+    assert_eq!(roles, Role::ALL);
+    let told: Vec<&str> = table[1..].iter().map(|row| row[0]).collect();
+    let known: Vec<&str> = Permission::ALL.into_iter().map(Permission::as_str).collect();
+    assert_eq!(told, known, "each permission has its row, in the order of the code");
+    for (permission, row) in Permission::ALL.into_iter().zip(&table[1..]) {
+        for (role, cell) in roles.iter().zip(&row[2..]) {
+            let told = match *cell {
+                "yes" => true,
+                "-" => false,
+                other => panic!("{other:?} in the row of {}", row[0]),
+            };
+            assert_eq!(role.can(permission), told, "{role:?} {}", row[0]);
+        }
+        assert_eq!(row.len(), 2 + roles.len(), "{}", row[0]);
+    }
+}
+
+#[test]
+fn the_page_of_roles_and_the_code_show_the_same_leads() {
+    let table = table(ROLES, "Scopes");
+    assert_eq!(table.len(), 1 + Role::ALL.len());
+    let (user, team) = (UserId::new(), TeamId::new());
+    let told = |scope| match scope {
+        Scope::All => "all leads",
+        Scope::Team(_) => "leads of the team",
+        Scope::Own(_) => "own leads",
+    };
+    for row in &table[1..] {
+        let role: Role = row[0].parse().unwrap();
+        assert_eq!(told(Scope::of(role, user, Some(team))), row[1], "{role:?} with a team");
+        assert_eq!(told(Scope::of(role, user, None)), row[2], "{role:?} without one");
+    }
+}
 
 /// A statement of the page of metrics: the first that holds these words.
 fn statement(words: &str) -> &'static str {
