@@ -1,16 +1,18 @@
 //! The whole product but its HTTP layer, on a database of its own: real workers, real jobs, the sandbox as Meta.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use sira::app::Parts;
 use sira::config::{Config, Loaded};
 use sira_domain::distribution;
 use sira_domain::identity::{self, HashedPassword, NewUser, Passwords, Role};
 use sira_domain::ingestion::{self, RawEvent};
 use sira_domain::nouns::{InboundId, PoolId, TeamId, UserId};
-use sira_engine::{Applied, Effect, Queue, Running, Settings};
-use sira_jobs::queues;
+use sira_domain::{Db, Event};
+use sira_engine::{Applied, Effect, Queue, Registry, Running, Settings};
+use sira_jobs::{Context, queues};
 use sira_kernel::{Actor, Clock};
 use sira_sandbox::{LeadWish, Sandbox, SandboxLead};
 use sira_testkit::TestDb;
@@ -106,13 +108,26 @@ impl House {
         user
     }
 
+    /// Lets other things follow from events. Before the workers start.
+    pub fn react_by(&mut self, reactions: fn(&Event, DateTime<Utc>) -> Vec<Effect>) {
+        let engine = self.parts.engine.clone();
+        let waker = Arc::new(move |applied: &Applied| engine.wake(applied));
+        let cx = &mut self.parts.cx;
+        cx.db = Db::new(self.db.pool.clone(), cx.clock.clone(), reactions, waker);
+    }
+
     /// Workers of every queue, quick to notice things.
     pub async fn work(&self) -> Running {
-        self.work_on(&queues::ALL).await
+        self.work_with(sira_workflows::registry(), &queues::ALL).await
     }
 
     /// Workers of these queues.
     pub async fn work_on(&self, queues: &[Queue]) -> Running {
+        self.work_with(sira_workflows::registry(), queues).await
+    }
+
+    /// Workers of these queues, for these kinds of jobs and workflows.
+    pub async fn work_with(&self, registry: Registry<Context>, queues: &[Queue]) -> Running {
         let settings = Settings {
             lease_ttl: Duration::from_secs(2),
             renew_every: Duration::from_millis(300),
@@ -121,7 +136,7 @@ impl House {
             ..Settings::new("test", "0")
         };
         let (engine, cx) = (&self.parts.engine, self.parts.cx.clone());
-        engine.start(sira_workflows::registry(), queues, cx, settings).await.unwrap()
+        engine.start(registry, queues, cx, settings).await.unwrap()
     }
 
     /// A lead that Meta knows.

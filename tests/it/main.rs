@@ -25,4 +25,5 @@ mod providers;
 mod recorded;
 mod seed;
 mod sla;
+mod tutorial;
 mod workflows;
