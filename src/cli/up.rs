@@ -289,7 +289,7 @@ fn greet(up: &Up, rate: u32) {
     let base = format!("http://{address}{}", up.config.http.base_path);
     let mut lines =
         vec![format!("\nSira is up: http://{address}   (API documentation: http://{address}/docs)")];
-    if up.sandbox.is_some() {
+    if let Some(sandbox) = &up.sandbox {
         let file = demo::passwords_file(&up.config.data.dir);
         lines.push(format!(
             "The sandbox plays Meta, which sends {rate} leads a minute, and a telephone provider: nobody's phone rings."
@@ -298,6 +298,10 @@ fn greet(up: &Up, rate: u32) {
             lines.push(format!("Sign in as:  admin / {password}   (shown once)"));
         }
         lines.push(format!("Passwords of the demo team: {}", file.display()));
+        lines.push(format!(
+            "The sandbox listens on {}   (README, \"A tour\": how to make it fail)",
+            sandbox.base_url()
+        ));
         lines.push("\nTry:".to_owned());
         lines.push(format!(
             "  TOKEN=$(curl -s {base}/auth/login -H 'content-type: application/json' \\\n    -d \"{{\\\"username\\\":\\\"admin\\\",\\\"password\\\":\\\"$(sed -n 's/^admin //p' {})\\\"}}\" | sed 's/.*\"accessToken\":\"\\([^\"]*\\)\".*/\\1/')",
