@@ -21,7 +21,8 @@ const DEFAULTS: &str = include_str!("../config.toml");
 const PREFIX: &str = "SIRA__";
 /// Names the configuration file.
 const FILE_VARIABLE: &str = "SIRA_CONFIG";
-const FILE_DEFAULT: &str = "config.toml";
+/// Where it is looked for when nothing names it: here, then where the package puts it.
+const FILES_DEFAULT: [&str; 2] = ["config.toml", "/etc/sira/config.toml"];
 /// A variable that ends in this names a file that holds the value.
 const FILE_SUFFIX: &str = "_FILE";
 /// Never printed.
@@ -260,7 +261,8 @@ pub struct Shown {
 type Settings = BTreeMap<String, (Value, Origin)>;
 
 impl Loaded {
-    /// Reads the file named by `--config`, by `SIRA_CONFIG`, or `./config.toml` if there, and the environment.
+    /// Reads the file named by `--config`, by `SIRA_CONFIG`, or the first that is there of `./config.toml` and the
+    /// installed package's, and the environment.
     ///
     /// # Errors
     /// Unknown keys, wrong types, values out of bounds, unreadable files: all of them.
@@ -271,7 +273,7 @@ impl Loaded {
         let named = file.or_else(|| {
             variables.iter().find(|(name, _)| name == FILE_VARIABLE).map(|(_, path)| PathBuf::from(path))
         });
-        let file = named.or_else(|| Some(PathBuf::from(FILE_DEFAULT)).filter(|path| path.exists()));
+        let file = named.or_else(|| FILES_DEFAULT.map(PathBuf::from).into_iter().find(|path| path.exists()));
         Self::load(file.as_deref(), &variables)
     }
 

@@ -25,7 +25,7 @@ use crate::logging;
 #[derive(Debug, Parser)]
 #[command(name = "sira", version, after_help = Exit::HELP)]
 pub struct Cli {
-    /// The configuration file; else SIRA_CONFIG, else ./config.toml when there is one
+    /// The configuration file; else SIRA_CONFIG, else ./config.toml or /etc/sira/config.toml when there is one
     #[arg(long, global = true, value_name = "PATH")]
     config: Option<PathBuf>,
     #[command(subcommand)]
