@@ -153,7 +153,7 @@ fn counted(dataset: &Dataset) -> String {
 }
 
 async fn fill(config: &Config, database: &Database, args: &Args) -> anyhow::Result<Exit> {
-    prepare_database(database.pool()).await?;
+    prepare_database(config, database.pool()).await?;
     let parts = Parts::assemble(config, database.pool().clone()).await?;
     let (marker, plan) = prepare(config, &parts, args).await?;
     let dataset = plan.dataset()?;
