@@ -2,5 +2,6 @@
 
 mod jobs;
 mod leases;
+mod operator;
 mod workflows;
 mod world;

@@ -134,6 +134,8 @@ fn react(event: &Event, now: DateTime<Utc>, waiting_alarm_after: Duration) -> Ve
         | Event::TeamCreated { .. }
         | Event::UserCreated { .. }
         | Event::ExtensionSet { .. }
+        | Event::JobRetried { .. }
+        | Event::JobCancelled { .. }
         | Event::SignedIn { .. }
         | Event::SignInRefused { .. } => Vec::new(),
     }
@@ -170,6 +172,7 @@ mod tests {
         RoutingBatchId, SlaTimerId, TeamId, UserId,
     };
     use sira_domain::sla::Target;
+    use sira_engine::JobId;
 
     use super::*;
 
@@ -336,6 +339,8 @@ mod tests {
             (Event::TeamCreated { team: TeamId::new() }, vec![]),
             (Event::UserCreated { user, role: "agent" }, vec![]),
             (Event::ExtensionSet { user, set: true }, vec![]),
+            (Event::JobRetried { job: JobId(1) }, vec![]),
+            (Event::JobCancelled { job: JobId(1), reason: "obsolete".into() }, vec![]),
             (Event::SignedIn { user }, vec![]),
             (Event::SignInRefused { user: None }, vec![]),
         ];

@@ -21,6 +21,7 @@ pub mod ingestion;
 pub mod leads;
 pub mod live;
 pub mod notifications;
+pub mod operations;
 pub mod privacy;
 pub mod sla;
 pub mod timeline;

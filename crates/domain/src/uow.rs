@@ -73,7 +73,8 @@ impl Db {
         )]
         let tx = self.pool.begin_with(BEGIN).await?;
         let (events, effects) = (Vec::new(), Vec::new());
-        Ok(Uow { tx, actor, now: self.clock.now(), events, effects, tells: false, db: self.clone() })
+        let (now, due) = (self.clock.now(), Applied::default());
+        Ok(Uow { tx, actor, now, events, effects, due, tells: false, db: self.clone() })
     }
 
     /// A connection for reads.
@@ -107,6 +108,8 @@ pub struct Uow {
     now: DateTime<Utc>,
     events: Vec<Event>,
     effects: Vec<Effect>,
+    /// What was made due beside the effects.
+    due: Applied,
     /// Whether live events were written.
     tells: bool,
     db: Db,
@@ -136,6 +139,16 @@ impl Uow {
     /// Adds what the caller's own work causes: a job that goes on where this one stopped.
     pub fn follow_with(&mut self, effect: Effect) {
         self.effects.push(effect);
+    }
+
+    /// The clock by which the engine compares times.
+    pub(crate) fn clock(&self) -> Clock {
+        self.db.clock.clone()
+    }
+
+    /// Wakes, after the commit, whoever can do what the engine's own functions made due in this unit of work.
+    pub(crate) fn made_due(&mut self, applied: Applied) {
+        self.due.merge(applied);
     }
 
     /// Commits change, audit events and effects together.
@@ -177,8 +190,9 @@ impl Uow {
 
     /// Writes the audit events, the timelines and the effects of what was recorded.
     async fn flush(&mut self) -> Result<Applied, EngineError> {
+        let mut applied = std::mem::take(&mut self.due);
         if self.events.is_empty() && self.effects.is_empty() {
-            return Ok(Applied::default());
+            return Ok(applied);
         }
         let entries: Vec<_> = self.events.iter().map(Event::audit).collect();
         if !entries.is_empty() {
@@ -196,6 +210,7 @@ impl Uow {
         let caused = self.events.iter().flat_map(|event| (self.db.reactions)(event, self.now));
         let mut effects: Vec<_> = caused.collect();
         effects.append(&mut self.effects);
-        sira_engine::apply(&mut self.tx, &self.db.clock, &effects).await
+        applied.merge(sira_engine::apply(&mut self.tx, &self.db.clock, &effects).await?);
+        Ok(applied)
     }
 }

@@ -1,12 +1,16 @@
-//! What an operator sees: jobs with their attempts, queues, workflows with their steps, processes.
+//! What an operator sees and does: jobs with their attempts, queues, workflows with their steps, processes; retrying and
+//! cancelling jobs.
 //!
-//! Reads only. Payloads and states hold ids and no personal data, so they may be shown.
+//! Payloads and states hold ids and no personal data, so they may be shown. What an operator does takes the rows' locks
+//! first, so that it is safe beside running workers: a job is either claimed before, and then left alone, or not at all.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
+use sira_kernel::Clock;
 use sqlx::PgConnection;
 
+use crate::effect::Applied;
 use crate::error::EngineError;
 use crate::job::JobId;
 use crate::store::ops as store;
@@ -198,6 +202,112 @@ pub struct WorkflowDetails {
     pub steps: Vec<StepView>,
 }
 
+/// Why a job was left as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There is none with this id.
+    #[error("there is no such job")]
+    Unknown,
+    /// It came to its end: `done`, `cancelled` or `merged`.
+    #[error("it has ended")]
+    Ended,
+    /// A worker runs it now.
+    #[error("it runs now")]
+    Running,
+    /// It is ready already.
+    #[error("it is ready already: a worker takes it next")]
+    Ready,
+    /// It takes a step of a workflow that lives and would wait for it for ever.
+    #[error("it takes a step of a workflow that lives")]
+    LiveWorkflow,
+    /// It took a step of a workflow that has ended and takes no further one.
+    #[error("it takes a step of a workflow that has ended")]
+    EndedWorkflow,
+}
+
+/// What was done to a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// It is ready.
+    Ready,
+    /// It folded into an equal job that waited, and which is ready now.
+    Merged,
+    /// It ended as cancelled.
+    Cancelled,
+}
+
+/// What became of one job, in the order asked.
+pub type Verdict = (JobId, Result<Done, Refused>);
+
+/// What is to be done with a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Retry,
+    Cancel,
+}
+
+/// Makes dead and scheduled jobs due now, with as many attempts before them as they had at first; those behind them stay
+/// in the history. Crashes are forgiven, but who crashed runs alone. A job whose twin waits folds into it and makes it due.
+/// Asked twice, the second time finds it ready. Call it in a transaction, with at most [`PAGE_MAX`] ids, and wake the
+/// engine after the commit with what comes back.
+pub async fn retry_jobs(
+    tx: &mut PgConnection,
+    clock: &Clock,
+    ids: &[JobId],
+) -> Result<(Vec<Verdict>, Applied), EngineError> {
+    let judged = judge(tx, Act::Retry, ids).await?;
+    let retried = store::retry_jobs(tx, clock.shift_us(), &allowed_of(&judged)).await?;
+    let done = |id: JobId| {
+        let kept = retried.iter().any(|job| job.id == id.0 && job.kept);
+        if kept { Done::Ready } else { Done::Merged }
+    };
+    let verdicts = judged.into_iter().map(|(id, judged)| (id, judged.map(|()| done(id)))).collect();
+    let queues = retried.into_iter().map(|job| job.queue).collect();
+    Ok((verdicts, Applied { queues, scheduled: false }))
+}
+
+/// Ends jobs that do not run as `cancelled`, with the reason in their history: dead, scheduled and ready ones. The reason
+/// holds no personal data. Call it in a transaction, with at most [`PAGE_MAX`] ids.
+pub async fn cancel_jobs(
+    tx: &mut PgConnection,
+    ids: &[JobId],
+    reason: &str,
+) -> Result<Vec<Verdict>, EngineError> {
+    let judged = judge(tx, Act::Cancel, ids).await?;
+    store::cancel_jobs(tx, &allowed_of(&judged), reason).await?;
+    Ok(judged.into_iter().map(|(id, judged)| (id, judged.map(|()| Done::Cancelled))).collect())
+}
+
+type Judged = Vec<(JobId, Result<(), Refused>)>;
+
+/// Locks the jobs and says of each whether this can be done.
+async fn judge(tx: &mut PgConnection, act: Act, ids: &[JobId]) -> Result<Judged, EngineError> {
+    let asked: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let live = store::lock_jobs(tx, &asked).await?;
+    let ended = store::list_ended(tx, &asked).await?;
+    let judged = |id: &JobId| match live.iter().find(|job| job.id == id.0) {
+        Some(job) => allowed(act, &job.state, job.workflow_lives),
+        None if ended.contains(&id.0) => Err(Refused::Ended),
+        None => Err(Refused::Unknown),
+    };
+    Ok(ids.iter().map(|id| (*id, judged(id))).collect())
+}
+
+fn allowed_of(judged: &Judged) -> Vec<i64> {
+    judged.iter().filter(|(_, judged)| judged.is_ok()).map(|(id, _)| id.0).collect()
+}
+
+/// `workflow_lives` is of a job that takes a workflow's step.
+fn allowed(act: Act, state: &str, workflow_lives: Option<bool>) -> Result<(), Refused> {
+    match (act, state, workflow_lives) {
+        (_, "running", _) => Err(Refused::Running),
+        (Act::Retry, "ready", _) => Err(Refused::Ready),
+        (Act::Retry, _, Some(false)) => Err(Refused::EndedWorkflow),
+        (Act::Cancel, _, Some(true)) => Err(Refused::LiveWorkflow),
+        _ => Ok(()),
+    }
+}
+
 /// Jobs, newest first.
 pub async fn list_jobs(conn: &mut PgConnection, filter: &JobFilter) -> Result<Vec<JobView>, EngineError> {
     Ok(store::list_jobs(conn, filter).await?)
@@ -250,4 +360,27 @@ pub async fn find_workflow(conn: &mut PgConnection, id: i64) -> Result<Option<Wo
     let Some(workflow) = store::find_workflow(conn, id).await? else { return Ok(None) };
     let steps = store::list_steps(conn, id).await?;
     Ok(Some(WorkflowDetails { workflow, steps }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_operator_may_do_depends_on_where_a_job_stands() {
+        use Refused::{EndedWorkflow, LiveWorkflow, Ready, Running};
+        let table = [
+            ("scheduled", None, Ok(()), Ok(())),
+            ("ready", None, Err(Ready), Ok(())),
+            ("running", None, Err(Running), Err(Running)),
+            ("dead", None, Ok(()), Ok(())),
+            ("scheduled", Some(true), Ok(()), Err(LiveWorkflow)),
+            ("running", Some(true), Err(Running), Err(Running)),
+            ("dead", Some(false), Err(EndedWorkflow), Ok(())),
+        ];
+        for (state, workflow, retry, cancel) in table {
+            assert_eq!(allowed(Act::Retry, state, workflow), retry, "retry {state} {workflow:?}");
+            assert_eq!(allowed(Act::Cancel, state, workflow), cancel, "cancel {state} {workflow:?}");
+        }
+    }
 }

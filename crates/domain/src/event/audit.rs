@@ -97,6 +97,10 @@ impl Event {
             Self::ExtensionSet { user, set } => {
                 Entry::new("user.extension_set", "user", user, json!({ "set": set }))
             }
+            Self::JobRetried { job } => Entry::new("job.retried", "job", job, json!({})),
+            Self::JobCancelled { job, reason } => {
+                Entry::new("job.cancelled", "job", job, json!({ "reason": reason }))
+            }
             Self::SignedIn { user } => Entry::new("user.signed_in", "user", user, json!({})),
             Self::SignInRefused { user } => Entry::new(
                 "user.sign_in_refused",

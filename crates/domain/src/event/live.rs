@@ -120,6 +120,8 @@ impl Event {
             | Self::TeamCreated { .. }
             | Self::UserCreated { .. }
             | Self::ExtensionSet { .. }
+            | Self::JobRetried { .. }
+            | Self::JobCancelled { .. }
             | Self::SignedIn { .. }
             | Self::SignInRefused { .. } => Vec::new(),
         }

@@ -9,6 +9,7 @@ mod live;
 mod timeline;
 
 use chrono::{DateTime, Utc};
+use sira_engine::JobId;
 
 use crate::calls::CallStatus;
 use crate::consents::Channel;
@@ -459,6 +460,18 @@ pub enum Event {
         user: UserId,
         /// Whether there is one now.
         set: bool,
+    },
+    /// An operator made a job due again.
+    JobRetried {
+        /// The job.
+        job: JobId,
+    },
+    /// An operator ended a job that had not run to its end.
+    JobCancelled {
+        /// The job.
+        job: JobId,
+        /// The operator's words, without contacts.
+        reason: String,
     },
     /// Somebody signed in.
     SignedIn {

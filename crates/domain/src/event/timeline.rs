@@ -162,6 +162,8 @@ impl Event {
             | Self::TeamCreated { .. }
             | Self::UserCreated { .. }
             | Self::ExtensionSet { .. }
+            | Self::JobRetried { .. }
+            | Self::JobCancelled { .. }
             | Self::SignedIn { .. }
             | Self::SignInRefused { .. } => return Vec::new(),
         };

@@ -1,5 +1,6 @@
-//! Reads for operators.
+//! Reads for operators, and what they do.
 
+use serde_json::json;
 use sqlx::PgConnection;
 
 use crate::ops::{
@@ -224,4 +225,105 @@ pub async fn list_timers(conn: &mut PgConnection, keys: &[(&str, &str)]) -> Resu
     )
     .fetch_all(conn)
     .await
+}
+
+/// A live job, locked.
+pub struct Locked {
+    pub id: i64,
+    pub state: String,
+    /// Of a job that takes a workflow's step: whether that workflow lives.
+    pub workflow_lives: Option<bool>,
+}
+
+/// Locks these jobs as far as they live, in the order of their ids. Locked, so that what is decided of a job's state still
+/// holds when it is acted on; a worker's claim passes locked rows by.
+pub async fn lock_jobs(tx: &mut PgConnection, ids: &[i64]) -> Result<Vec<Locked>, sqlx::Error> {
+    sqlx::query_as!(
+        Locked,
+        r#"select j.id, j.state, case when j.workflow_id is not null then exists (
+                select from engine.workflows w
+                where w.id = j.workflow_id and w.status in ('running', 'sleeping', 'waiting')
+            ) end as workflow_lives
+        from engine.jobs j where j.id = any($1) order by j.id for update of j"#,
+        ids
+    )
+    .fetch_all(tx)
+    .await
+}
+
+/// Which of these jobs have come to their end.
+pub async fn list_ended(conn: &mut PgConnection, ids: &[i64]) -> Result<Vec<i64>, sqlx::Error> {
+    sqlx::query_scalar!("select id from engine.finished where id = any($1)", ids).fetch_all(conn).await
+}
+
+/// A job that was to be retried.
+pub struct Retried {
+    pub id: i64,
+    pub queue: String,
+    /// It is there still; else it folded into its twin.
+    pub kept: bool,
+}
+
+/// Makes dead and scheduled jobs ready, each with the attempts before it that it had at first. Taken out and put in again
+/// under their ids and leases, as in [`super::put_back`]: one whose twin waits folds into it, unless it began an external
+/// effect; then it goes back without its key.
+pub async fn retry_jobs(
+    tx: &mut PgConnection,
+    shift_us: i64,
+    ids: &[i64],
+) -> Result<Vec<Retried>, sqlx::Error> {
+    sqlx::query_as!(
+        Retried,
+        r#"with gone as (
+            delete from engine.jobs where id = any($1) and state in ('scheduled', 'dead')
+            returning id, kind, queue, priority, attempts_max, attempt, crash_count, probing, lease,
+                case when external_at is null then dedupe_key end as dedupe_key,
+                case when external_at is not null or dedupe_key is null then id end as apart,
+                workflow_id, external_at, trace_parent, payload, error, created_at
+        ), kept as (
+            insert into engine.jobs (id, kind, queue, priority, state, run_at, attempt, attempts_max, crash_count,
+                probing, lease, dedupe_key, workflow_id, external_at, trace_parent, payload, error, created_at)
+                overriding system value
+            select distinct on (kind, dedupe_key, apart)
+                id, kind, queue, priority, 'ready', now() + $2::bigint * interval '1 microsecond', 0, attempts_max,
+                0, probing or crash_count > 0, lease, dedupe_key, workflow_id, external_at, trace_parent, payload,
+                error, created_at
+            from gone order by kind, dedupe_key, apart, id
+            on conflict (kind, dedupe_key) where dedupe_key is not null and state in ('scheduled', 'ready')
+            do update set run_at = least(jobs.run_at, excluded.run_at), state = 'ready',
+                probing = jobs.probing or excluded.probing
+            returning id
+        ), merged as (
+            insert into engine.finished (id, kind, queue, outcome, attempt, dedupe_key, workflow_id, payload,
+                error, created_at)
+            select id, kind, queue, 'merged', attempt, dedupe_key, workflow_id, payload, error, created_at
+            from gone where not exists (select from kept where kept.id = gone.id)
+        )
+        select id, queue, exists (select from kept where kept.id = gone.id) as "kept!" from gone"#,
+        ids,
+        shift_us
+    )
+    .fetch_all(tx)
+    .await
+}
+
+/// Ends jobs that do not run as cancelled, with the reason in their history.
+pub async fn cancel_jobs(tx: &mut PgConnection, ids: &[i64], reason: &str) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "with gone as (
+            delete from engine.jobs where id = any($1) and state <> 'running'
+            returning id, kind, queue, attempt, lease, dedupe_key, workflow_id, payload, created_at
+        ), noted as (
+            insert into engine.attempts (job_id, lease, attempt, outcome, error)
+            select id, lease, attempt, 'cancelled', $2 from gone
+        )
+        insert into engine.finished
+            (id, kind, queue, outcome, attempt, dedupe_key, workflow_id, payload, error, created_at)
+        select id, kind, queue, 'cancelled', attempt, dedupe_key, workflow_id, payload, $2, created_at from gone",
+        ids,
+        json!({ "code": "cancelled_by_operator", "message": reason })
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }

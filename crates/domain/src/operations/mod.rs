@@ -1,0 +1,78 @@
+//! What an operator does to the machinery, audited: retrying and cancelling jobs.
+//!
+//! **Invariant:** what was done to a job and who did it commit together.
+
+use sira_engine::ops::{self, Verdict};
+use sira_engine::{EngineError, JobId};
+use sira_kernel::mask_contacts;
+
+use crate::event::Event;
+use crate::uow::Uow;
+
+/// Most jobs of one call.
+pub const JOBS_MAX: usize = ops::PAGE_MAX as usize;
+/// Longest reason, in characters.
+pub const REASON_CHARS_MAX: usize = 200;
+
+/// Why nothing was done at all.
+#[derive(Debug, thiserror::Error)]
+pub enum OperationError {
+    /// A cancellation says why.
+    #[error("a reason has 1 to {REASON_CHARS_MAX} characters")]
+    InvalidReason,
+    /// More jobs than one transaction takes.
+    #[error("at most {JOBS_MAX} jobs at once")]
+    TooMany,
+    /// The engine or the database refused.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Makes dead and scheduled jobs due now, with all their attempts before them again, and records [`Event::JobRetried`] of
+/// each. What cannot be retried is left alone and told.
+///
+/// # Errors
+/// [`OperationError::TooMany`]; then nothing was done.
+pub async fn retry_jobs(uow: &mut Uow, jobs: &[JobId]) -> Result<Vec<Verdict>, OperationError> {
+    if jobs.len() > JOBS_MAX {
+        return Err(OperationError::TooMany);
+    }
+    let clock = uow.clock();
+    let (verdicts, applied) = ops::retry_jobs(uow.conn(), &clock, jobs).await?;
+    uow.made_due(applied);
+    record(uow, &verdicts, |job| Event::JobRetried { job });
+    Ok(verdicts)
+}
+
+/// Ends jobs that do not run as cancelled, and records [`Event::JobCancelled`] of each. What cannot be cancelled is left
+/// alone and told. Telephone numbers and addresses in the reason are masked before it is stored.
+///
+/// # Errors
+/// [`OperationError::InvalidReason`], [`OperationError::TooMany`]; then nothing was done.
+pub async fn cancel_jobs(
+    uow: &mut Uow,
+    jobs: &[JobId],
+    reason: &str,
+) -> Result<Vec<Verdict>, OperationError> {
+    let reason = mask_contacts(reason.trim());
+    if !(1..=REASON_CHARS_MAX).contains(&reason.chars().count()) {
+        return Err(OperationError::InvalidReason);
+    }
+    if jobs.len() > JOBS_MAX {
+        return Err(OperationError::TooMany);
+    }
+    let verdicts = ops::cancel_jobs(uow.conn(), jobs, &reason).await?;
+    record(uow, &verdicts, |job| Event::JobCancelled { job, reason: reason.clone() });
+    Ok(verdicts)
+}
+
+/// Once for each job, however often it was asked for.
+fn record(uow: &mut Uow, verdicts: &[Verdict], event: impl Fn(JobId) -> Event) {
+    let mut done: Vec<JobId> =
+        verdicts.iter().filter(|(_, verdict)| verdict.is_ok()).map(|(job, _)| *job).collect();
+    done.sort_unstable();
+    done.dedup();
+    for job in done {
+        uow.record(event(job));
+    }
+}
