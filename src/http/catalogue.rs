@@ -222,6 +222,26 @@ catalogue! {
         { "Sonuç zaten kayıtlı", "The outcome is on record" }
         { "Bu aramanın sonucu kaydedilmiş. Düzeltmek için not ekleyin.",
           "The outcome of this call is on record. Add a note to correct it." }
+    JobRunning "job_running" 409 true
+        { "İş şu anda çalışıyor", "The job runs now" }
+        { "Çalışan bir iş buradan durdurulamaz. Bu deneme bitince yeniden deneyin.",
+          "A running job cannot be stopped from here. Try again when this attempt has ended." }
+    JobReady "job_ready" 409 false
+        { "İş zaten hazır", "The job is ready already" }
+        { "İş sırada; bir çalışan onu alacak. Yapılacak bir şey yok.",
+          "The job is next in its queue, and a worker takes it. There is nothing to do." }
+    JobEnded "job_ended" 409 false
+        { "İş bitmiş", "The job has ended" }
+        { "Bitmiş bir iş yeniden denenemez ve iptal edilemez.",
+          "A job that has ended can be neither retried nor cancelled." }
+    WorkflowLives "workflow_lives" 409 false
+        { "İş akışı bu işi bekliyor", "A workflow waits for the job" }
+        { "Bu iş, süren bir iş akışının adımıdır; iptal edilirse akış sonsuza dek bekler. İşi yeniden deneyin.",
+          "The job takes a step of a workflow that lives and would wait for it for ever. Retry it instead." }
+    WorkflowEnded "workflow_ended" 409 false
+        { "İşin iş akışı bitmiş", "The job's workflow has ended" }
+        { "İş, bitmiş bir iş akışının adımıdır ve sürdürülemez. Kaldırmak için iptal edin.",
+          "The job takes a step of a workflow that has ended, and cannot go on. Cancel it to put it away." }
     OwnerAtCapacity "owner_at_capacity" 409 false
         { "Temsilcinin kapasitesi dolu", "The agent is at capacity" }
         { "Bu değişiklik, kaydın sahibinin kapasitesini aşıyor. Önce başka bir kaydı kapatın ya da kapasiteyi artırın.",

@@ -89,6 +89,24 @@ pub const IMPORT_UNDOING: Message = Message::new(
     Severity::Info,
     Text { tr: "Aktarım geri alınıyor.", en: "The import is being undone." },
 );
+/// A job is due again.
+pub const JOB_RETRIED: Message = Message::new(
+    "job_retried",
+    Severity::Success,
+    Text { tr: "İş yeniden sıraya alındı.", en: "The job is due again." },
+);
+/// An equal job waited, and is due.
+pub const JOB_MERGED: Message = Message::new(
+    "job_merged",
+    Severity::Success,
+    Text { tr: "Bekleyen aynı iş öne alındı.", en: "An equal job waited; it is due now." },
+);
+/// A job was ended.
+pub const JOB_CANCELLED: Message = Message::new(
+    "job_cancelled",
+    Severity::Success,
+    Text { tr: "İş iptal edildi.", en: "The job is cancelled." },
+);
 /// An import is to be stopped.
 pub const OPERATION_CANCELLED: Message = Message::new(
     "operation_cancelled",

@@ -160,6 +160,8 @@ fn routes(base_path: &str) -> Result<Routes, RouterError> {
         .add(Access::Needs(Permission::ViewOperations), routes!(ops::list_quarantined_events))
         .add(Access::Needs(Permission::ViewOperations), routes!(ops::engine::list_jobs))
         .add(Access::Needs(Permission::ViewOperations), routes!(ops::engine::get_job))
+        .add(Access::Needs(Permission::ManageOperations), routes!(ops::jobs::retry_job))
+        .add(Access::Needs(Permission::ManageOperations), routes!(ops::jobs::cancel_job))
         .add(Access::Needs(Permission::ViewOperations), routes!(ops::engine::list_workflows))
         .add(Access::Needs(Permission::ViewOperations), routes!(ops::engine::get_workflow));
     Ok(Routes::new(Document::openapi())

@@ -1,6 +1,7 @@
 //! `/ops`: what the machinery does, for operators. No personal data: payloads hold ids.
 
 pub mod engine;
+pub mod jobs;
 
 use axum::extract::State;
 use axum::response::Response;

@@ -5,6 +5,7 @@ mod auth;
 mod creating;
 mod document;
 mod imports;
+mod jobs;
 mod leads;
 mod operations;
 mod problems;

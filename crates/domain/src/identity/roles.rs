@@ -47,6 +47,8 @@ pub enum Permission {
     ManageSla,
     /// See jobs, workflows and the quarantine.
     ViewOperations,
+    /// Retry and cancel jobs.
+    ManageOperations,
     /// Read the process's metrics.
     ViewMetrics,
     /// Read the API's documentation.
@@ -79,6 +81,7 @@ impl Role {
                 | P::ViewExchanges
                 | P::ManageSla
                 | P::ViewOperations
+                | P::ManageOperations
                 | P::ViewMetrics => false,
             },
             Self::Agent => match permission {
@@ -90,6 +93,7 @@ impl Role {
                 | P::ViewExchanges
                 | P::ManageSla
                 | P::ViewOperations
+                | P::ManageOperations
                 | P::ViewMetrics => false,
             },
             Self::Auditor => match permission {
@@ -101,6 +105,7 @@ impl Role {
                 | P::ReopenLeads
                 | P::RedistributeLeads
                 | P::ManageSla
+                | P::ManageOperations
                 | P::ViewMetrics => false,
             },
         }
@@ -119,7 +124,7 @@ impl Role {
 
 impl Permission {
     /// All permissions.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ViewLeads,
         Self::CreateLeads,
         Self::ImportLeads,
@@ -130,6 +135,7 @@ impl Permission {
         Self::ViewExchanges,
         Self::ManageSla,
         Self::ViewOperations,
+        Self::ManageOperations,
         Self::ViewMetrics,
         Self::ViewDocs,
     ];
@@ -147,6 +153,7 @@ impl Permission {
             Self::ViewExchanges => "exchanges.view",
             Self::ManageSla => "sla.manage",
             Self::ViewOperations => "operations.view",
+            Self::ManageOperations => "operations.manage",
             Self::ViewMetrics => "metrics.view",
             Self::ViewDocs => "docs.view",
         }
@@ -198,6 +205,7 @@ mod tests {
             ("exchanges.view", [true, false, false, true]),
             ("sla.manage", [true, false, false, false]),
             ("operations.view", [true, false, false, true]),
+            ("operations.manage", [true, false, false, false]),
             ("metrics.view", [true, false, false, false]),
             ("docs.view", [true, true, true, true]),
         ];

@@ -1,0 +1,115 @@
+//! Retrying and cancelling one job. Audited as the caller's act.
+
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use sira_domain::operations::{self, OperationError, REASON_CHARS_MAX};
+use sira_engine::JobId;
+use sira_engine::ops::{Done, Refused, Verdict};
+use utoipa::ToSchema;
+
+use crate::http::catalogue::{Code, Text};
+use crate::http::extract::PathNumber;
+use crate::http::idempotent::Once;
+use crate::http::message::{self, Message};
+use crate::http::problem::{ApiError, FieldError, Problem};
+use crate::http::queue::Nothing;
+use crate::http::state::App;
+
+const REASON: Text = Text {
+    tr: "1 ile 200 karakter arasında bir gerekçe yazın.",
+    en: "Write a reason of 1 to 200 characters.",
+};
+// The texts above say the number.
+const _: () = assert!(REASON_CHARS_MAX == 200);
+
+/// What was done.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobDone {
+    id: i64,
+    /// `ready`, `merged` or `cancelled`.
+    state: &'static str,
+    message: Message,
+}
+
+/// Why.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CancelJob {
+    /// For the job's history and the audit log: 1 to 200 characters, no names; numbers and addresses are masked.
+    #[schema(example = "the form was deleted")]
+    reason: String,
+}
+
+/// Makes a dead or scheduled job due now, with all its attempts before it again.
+#[utoipa::path(post, path = "/ops/jobs/{id}/retry", operation_id = "retry_job", tag = "operations", request_body = Nothing,
+    params(("id" = i64, Path, description = "The job"), ("Idempotency-Key" = String, Header, description = "New for every new request: 1 to 200 characters")), responses(
+    (status = 200, description = "It is due", body = JobDone),
+    (status = 403, description = "Not allowed", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "No such job", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "It runs, is ready or has ended, or its workflow has", body = Problem, content_type = "application/problem+json"),
+))]
+pub async fn retry_job(
+    State(app): State<App>,
+    PathNumber(id): PathNumber,
+    once: Once<Nothing>,
+) -> Result<Response, ApiError> {
+    once.run(&app, StatusCode::OK, async |uow| done(operations::retry_jobs(uow, &[JobId(id)]).await?)).await
+}
+
+/// Ends a job that does not run.
+#[utoipa::path(post, path = "/ops/jobs/{id}/cancel", operation_id = "cancel_job", tag = "operations", request_body = CancelJob,
+    params(("id" = i64, Path, description = "The job"), ("Idempotency-Key" = String, Header, description = "New for every new request: 1 to 200 characters")), responses(
+    (status = 200, description = "It has ended", body = JobDone),
+    (status = 403, description = "Not allowed", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "No such job", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "It runs or has ended, or a workflow that lives waits for it", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "The reason is empty or too long", body = Problem, content_type = "application/problem+json"),
+))]
+pub async fn cancel_job(
+    State(app): State<App>,
+    PathNumber(id): PathNumber,
+    once: Once<CancelJob>,
+) -> Result<Response, ApiError> {
+    let reason = &once.body.reason;
+    once.run(&app, StatusCode::OK, async |uow| {
+        done(operations::cancel_jobs(uow, &[JobId(id)], reason).await?)
+    })
+    .await
+}
+
+fn done(verdicts: Vec<Verdict>) -> Result<JobDone, ApiError> {
+    let (job, verdict) =
+        verdicts.into_iter().next().ok_or_else(|| ApiError::internal("a job without a verdict"))?;
+    let (state, message) = match verdict.map_err(code_of)? {
+        Done::Ready => ("ready", message::JOB_RETRIED),
+        Done::Merged => ("merged", message::JOB_MERGED),
+        Done::Cancelled => ("cancelled", message::JOB_CANCELLED),
+    };
+    Ok(JobDone { id: job.0, state, message })
+}
+
+fn code_of(refused: Refused) -> Code {
+    match refused {
+        Refused::Unknown => Code::NotFound,
+        Refused::Ended => Code::JobEnded,
+        Refused::Running => Code::JobRunning,
+        Refused::Ready => Code::JobReady,
+        Refused::LiveWorkflow => Code::WorkflowLives,
+        Refused::EndedWorkflow => Code::WorkflowEnded,
+    }
+}
+
+impl From<OperationError> for ApiError {
+    fn from(error: OperationError) -> Self {
+        match error {
+            OperationError::InvalidReason => {
+                Self::new(Code::InvalidBody).with(FieldError::body("/reason", "wrong_value", REASON))
+            }
+            OperationError::TooMany => Self::internal(error),
+            OperationError::Engine(error) => error.into(),
+        }
+    }
+}
