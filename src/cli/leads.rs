@@ -15,7 +15,7 @@ use sira_jobs::queues;
 use sira_kernel::Actor;
 use tokio::io::AsyncReadExt as _;
 
-use super::{Exit, print, say};
+use super::{Exit, imports as imports_list, print, say};
 use crate::app::Parts;
 use crate::config::Config;
 use crate::database::{self, Database};
@@ -34,6 +34,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Take an import's leads back, as far as nobody has worked on them
     Undo(Undo),
+    /// List imports, newest first
+    Imports(imports_list::Ls),
 }
 
 /// Which file, and how it is read.
@@ -72,12 +74,16 @@ pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
 }
 
 async fn with(config: &Config, database: &Database, command: Command) -> anyhow::Result<Exit> {
-    database::migrate(database.pool()).await?;
-    let parts = Parts::assemble(config, database.pool().clone()).await?;
     match command {
-        Command::Import(args) => import(&parts, &args).await,
-        Command::Undo(args) => undo(&parts, args.import).await,
+        Command::Import(args) => import(&assemble(config, database).await?, &args).await,
+        Command::Undo(args) => undo(&assemble(config, database).await?, args.import).await,
+        Command::Imports(args) => imports_list::run(database, args).await,
     }
+}
+
+async fn assemble(config: &Config, database: &Database) -> anyhow::Result<Parts> {
+    database::migrate(database.pool()).await?;
+    Parts::assemble(config, database.pool().clone()).await
 }
 
 async fn import(parts: &Parts, args: &ImportArgs) -> anyhow::Result<Exit> {

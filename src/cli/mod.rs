@@ -3,13 +3,16 @@
 pub mod check;
 pub mod config;
 pub mod doctor;
+pub mod imports;
 pub mod jobs;
 pub mod leads;
 pub mod migrate;
 pub mod openapi;
+pub mod output;
 pub mod seed;
 pub mod up;
 pub mod user;
+pub mod workflows;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -47,7 +50,10 @@ enum Command {
     /// Look at jobs
     #[command(subcommand)]
     Jobs(jobs::Command),
-    /// Bring in leads by the file
+    /// Look at workflows
+    #[command(subcommand)]
+    Workflows(workflows::Command),
+    /// Bring in leads by the file, and list what came in
     #[command(subcommand)]
     Leads(leads::Command),
     /// Make leads of people who do not exist, with the truth about them
@@ -133,6 +139,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Work(args) => up::work(&loaded.config, &args).await,
         Command::Migrate => migrate::run(&loaded.config).await,
         Command::Jobs(command) => jobs::run(&loaded.config, command).await,
+        Command::Workflows(command) => workflows::run(&loaded.config, command).await,
         Command::Leads(command) => Box::pin(leads::run(&loaded.config, command)).await,
         Command::Seed(args) => Box::pin(seed::run(&loaded.config, args)).await,
         Command::User(command) => user::run(&loaded.config, command).await,

@@ -1,15 +1,19 @@
-//! `sira user create`.
+//! `sira user`: those who work here.
 
 use std::io::{BufRead, Read, Write};
 
 use anyhow::{Context, ensure};
-use clap::{Parser, Subcommand};
+use chrono::{DateTime, Utc};
+use clap::{Args, Parser, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
 use sira_domain::identity::{self, NewUser, Passwords, Role, User};
 use sira_domain::{Db, distribution};
 use sira_kernel::Actor;
+use uuid::Uuid;
 
 use super::Exit;
+use super::output::{Listing, Row};
 use crate::app::unattended;
 use crate::config::Config;
 use crate::database::Database;
@@ -43,22 +47,92 @@ pub struct CreateArgs {
     pub password_stdin: bool,
 }
 
+/// Which users.
+#[derive(Debug, Args)]
+pub struct Ls {
+    /// Only users with later usernames: the last one of the page before
+    #[arg(long, value_name = "USERNAME")]
+    after: Option<String>,
+    #[command(flatten)]
+    listing: Listing,
+}
+
 /// What can be done with users.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Create a user; its password is generated and shown once, unless it comes on stdin
     Create(CreateArgs),
+    /// List users in the order of their usernames
+    Ls(Ls),
 }
 
 /// Runs one of them, on the running system or on its database.
 pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
-    let Command::Create(args) = command;
     let database = Database::join(config).await?;
-    let db = unattended(config, database.pool().clone());
-    let created = create(&db, args, &mut std::io::stdin().lock(), &mut std::io::stdout()).await;
+    let done = with(config, &database, command).await;
     database.close().await;
-    created?;
-    Ok(Exit::Ok)
+    done.map(|()| Exit::Ok)
+}
+
+async fn with(config: &Config, database: &Database, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Create(args) => {
+            let db = unattended(config, database.pool().clone());
+            create(&db, args, &mut std::io::stdin().lock(), &mut std::io::stdout()).await.map(drop)
+        }
+        Command::Ls(args) => {
+            let mut conn = database.pool().acquire().await?;
+            let wanted = args.listing.rows_wanted();
+            let users = identity::list_users(&mut conn, args.after.as_deref(), wanted).await?;
+            args.listing.print(users.into_iter().map(Listed::from).collect())
+        }
+    }
+}
+
+/// A user in a list.
+#[derive(Serialize)]
+struct Listed {
+    id: Uuid,
+    username: String,
+    display_name: String,
+    role: &'static str,
+    team: Option<Uuid>,
+    active: bool,
+    created_at: DateTime<Utc>,
+}
+
+impl From<User> for Listed {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id.uuid(),
+            username: user.username,
+            display_name: user.display_name,
+            role: user.role.as_str(),
+            team: user.team.map(sira_kernel::Id::uuid),
+            active: user.active,
+            created_at: user.created_at,
+        }
+    }
+}
+
+impl Row for Listed {
+    const HEADINGS: &'static [&'static str] =
+        &["USERNAME", "ROLE", "ACTIVE", "DISPLAY_NAME", "TEAM", "CREATED", "ID"];
+    const NEXT: &'static str = "--after";
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.username.clone(),
+            self.role.to_owned(),
+            self.active.to_string(),
+            self.display_name.clone(),
+            self.team.map_or(String::new(), |team| team.to_string()),
+            self.created_at.to_rfc3339(),
+            self.id.to_string(),
+        ]
+    }
+    fn position(&self) -> String {
+        self.username.clone()
+    }
 }
 
 /// Creates the user and writes what was created, and the password when it was generated, as this one time.

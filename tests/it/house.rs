@@ -1,5 +1,6 @@
 //! The whole product but its HTTP layer, on a database of its own: real workers, real jobs, the sandbox as Meta.
 
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +37,40 @@ pub struct House {
     _home: tempfile::TempDir,
 }
 
+/// A command of the real binary that has ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ran {
+    /// Runs it to its end.
+    pub fn of(command: &mut Command) -> Self {
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// The data as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+}
+
 impl House {
+    /// Runs a command of the real binary to its end, on the house's database, without any provider's credentials.
+    pub fn sira(&self, arguments: &[&str]) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sira"));
+        command
+            .args(arguments)
+            .env("SIRA__DATA__DIR", &self.config.data.dir)
+            .env("SIRA__DATABASE__URL", self.db.url())
+            .env("SIRA__LOG__FILTER", "warn");
+        Ran::of(&mut command)
+    }
+
     /// Without agents and without workers.
     pub async fn new() -> Self {
         let db = TestDb::new().await;

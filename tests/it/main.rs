@@ -5,6 +5,7 @@
 mod calendars;
 mod calls;
 mod canary;
+mod cli;
 mod cooling_offs;
 mod distribution;
 mod documents;

@@ -78,42 +78,33 @@ async fn eight_processes_never_exceed_a_capacity_nor_give_a_lead_two_owners() {
     drop(workers);
 }
 
-/// Runs a command of the real binary to its end, on the house's database, without any provider's credentials.
-pub fn sira(house: &House, arguments: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_sira"))
-        .args(arguments)
-        .env("SIRA__DATA__DIR", &house.config.data.dir)
-        .env("SIRA__DATABASE__URL", house.db.url())
-        .env("SIRA__LOG__FILTER", "warn")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    (output.status.code(), String::from_utf8(output.stdout).unwrap())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_work_without_any_providers_credentials() {
     let house = House::new().await;
-    let (code, created) = sira(&house, &["user", "create", "--username", "zeynep", "--role", "agent"]);
-    assert_eq!(code, Some(0));
+    let ran = house.sira(&["user", "create", "--username", "zeynep", "--role", "agent"]);
+    assert_eq!(ran.code, Some(0));
+    let created = ran.out;
     assert!(created.contains("password: "), "{created}");
     assert_eq!(house.count("select count(*) from pool_members").await, 1, "an agent joins the default pool");
-    let (code, _) = sira(&house, &["user", "create", "--username", "zeynep", "--role", "agent"]);
-    assert_eq!(code, Some(1), "taken");
+    let ran = house.sira(&["user", "create", "--username", "zeynep", "--role", "agent"]);
+    assert_eq!(ran.code, Some(1), "taken");
 
     house.announce(&[house.lead()]).await;
-    let (code, listed) = sira(&house, &["jobs", "ls", "-o", "json"]);
-    assert_eq!(code, Some(0));
+    let ran = house.sira(&["jobs", "ls", "-o", "json"]);
+    assert_eq!(ran.code, Some(0));
+    let listed = ran.out;
     let jobs: serde_json::Value = serde_json::from_str(&listed).unwrap();
     let id = jobs[0]["id"].to_string();
     assert_eq!(jobs[0]["kind"], "ingestion.fetch_meta_lead");
-    let (code, shown) = sira(&house, &["jobs", "show", &id]);
-    assert_eq!(code, Some(0));
+    let ran = house.sira(&["jobs", "show", &id]);
+    assert_eq!(ran.code, Some(0));
+    let shown = ran.out;
     assert!(shown.contains("ingestion.fetch_meta_lead (ready)"), "{shown}");
-    assert_eq!(sira(&house, &["jobs", "show", "999999"]).0, Some(1), "unknown");
-    assert_eq!(sira(&house, &["work", "--queues", "nonsense"]).0, Some(1), "unknown queue");
-    let (code, settings) = sira(&house, &["config", "show", "--origin"]);
-    assert_eq!(code, Some(0));
+    assert_eq!(house.sira(&["jobs", "show", "999999"]).code, Some(1), "unknown");
+    assert_eq!(house.sira(&["work", "--queues", "nonsense"]).code, Some(1), "unknown queue");
+    let ran = house.sira(&["config", "show", "--origin"]);
+    assert_eq!(ran.code, Some(0));
+    let settings = ran.out;
     assert!(!settings.contains("postgres://"), "secrets are not shown: {settings}");
 }
 

@@ -16,9 +16,8 @@ use sira_synthetic::{
 };
 use uuid::Uuid;
 
-use crate::house::{DRAIN, House};
+use crate::house::{DRAIN, House, Ran};
 use crate::imports::{Imported, fates};
-use crate::processes::sira;
 
 const BUSY: &str = "select count(*) from engine.jobs
     where state in ('ready', 'running') and queue in ('intake', 'distribution')";
@@ -257,7 +256,7 @@ async fn check_statuses(house: &House, dataset: &Dataset, fates: &HashMap<u64, (
 async fn seeding_twice_changes_nothing_and_another_dataset_or_real_leads_are_refused() {
     let house = House::new().await;
     let asked = ["seed", "--demo", "--leads", "300", "--seed", "5"];
-    let (code, told) = sira(&house, &asked);
+    let Ran { code, out: told, .. } = house.sira(&asked);
     assert_eq!(code, Some(0), "{told}");
     let dataset =
         Plan { seed: 5, leads: 300, days: 30, from: "2026-01-05".parse().unwrap() }.dataset().unwrap();
@@ -283,19 +282,19 @@ async fn seeding_twice_changes_nothing_and_another_dataset_or_real_leads_are_ref
         assert!(std::fs::read_to_string(home).unwrap().contains(&format!("{} ", agent.username)));
     }
     assert!(house.config.data.dir.join("synthetic").join("truth.csv").exists());
-    assert_eq!(sira(&house, &asked).0, Some(0));
-    assert_eq!(sira(&house, &["seed", "--demo"]).0, Some(0), "whichever is there");
+    assert_eq!(house.sira(&asked).code, Some(0));
+    assert_eq!(house.sira(&["seed", "--demo"]).code, Some(0), "whichever is there");
     assert_eq!(counts().await, first, "the same again changes nothing");
     assert_eq!(house.count(STEPS_TWICE).await, 0, "no step was taken twice");
-    assert_eq!(sira(&house, &["seed", "--demo", "--leads", "300", "--seed", "6"]).0, Some(1), "another one");
+    assert_eq!(house.sira(&["seed", "--demo", "--leads", "300", "--seed", "6"]).code, Some(1), "another one");
     // A lead of a form that is none of ours.
     sqlx::query("update lead_forms set external_id = '1029384756' where external_id = '555010403'")
         .execute(&house.db.pool)
         .await
         .unwrap();
-    assert_eq!(sira(&house, &asked).0, Some(1), "real leads");
+    assert_eq!(house.sira(&asked).code, Some(1), "real leads");
     let told = [&asked[..], &["--among-real-leads"]].concat();
-    assert_eq!(sira(&house, &told).0, Some(0), "unless told");
+    assert_eq!(house.sira(&told).code, Some(0), "unless told");
     assert_eq!(counts().await, first);
 }
 
@@ -333,13 +332,9 @@ async fn the_same_seed_gives_the_same_bytes_and_another_one_others() {
         let path = |what: &str| house.config.data.dir.join(format!("{name}-{what}.csv"));
         let (leads, truth, staff) = (path("leads"), path("truth"), path("staff"));
         let [l, t, s] = [&leads, &truth, &staff].map(|path| path.to_str().unwrap());
-        let (code, _) = sira(
-            &house,
-            &[
-                "seed", "--csv", l, "--truth", t, "--staff", s, "--leads", "2000", "--seed", seed, "--days",
-                "9",
-            ],
-        );
+        let Ran { code, .. } = house.sira(&[
+            "seed", "--csv", l, "--truth", t, "--staff", s, "--leads", "2000", "--seed", seed, "--days", "9",
+        ]);
         assert_eq!(code, Some(0));
         [leads, truth, staff].map(|path| std::fs::read(path).unwrap())
     };
@@ -352,12 +347,13 @@ async fn the_same_seed_gives_the_same_bytes_and_another_one_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dataset_is_played_live_through_the_webhook_of_a_running_system() {
     let house = House::new().await;
-    assert_eq!(sira(&house, &["seed", "--demo", "--rate", "5"]).0, Some(1), "nobody plays Meta yet");
+    assert_eq!(house.sira(&["seed", "--demo", "--rate", "5"]).code, Some(1), "nobody plays Meta yet");
     let mut config = house.config.clone();
     config.sandbox.enabled = true;
     config.http.listen.set_port(0);
     let up = Up::start(config, &mut Progress::begin()).await.unwrap();
-    let (code, told) = sira(&house, &["seed", "--demo", "--rate", "20", "--for", "3", "--seed", "3"]);
+    let Ran { code, out: told, .. } =
+        house.sira(&["seed", "--demo", "--rate", "20", "--for", "3", "--seed", "3"]);
     assert_eq!(code, Some(0));
     assert!(told.contains("announced 60  failed 0"), "{told}");
     let today = Plan { seed: 3, leads: 60, days: 1, from: "2026-01-05".parse().unwrap() };
@@ -368,5 +364,5 @@ async fn a_dataset_is_played_live_through_the_webhook_of_a_running_system() {
     house.until(tally.bad as i64, quarantined).await;
     assert_eq!(house.count("select count(*) from leads where channel = 'meta'").await, tally.leads() as i64);
     up.finish().await.unwrap();
-    assert_eq!(sira(&house, &["seed", "--demo", "--rate", "5"]).0, Some(1), "nor any more");
+    assert_eq!(house.sira(&["seed", "--demo", "--rate", "5"]).code, Some(1), "nor any more");
 }

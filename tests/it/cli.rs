@@ -1,0 +1,3 @@
+//! Claims about the command line: the real binary, what it prints, and how it ends.
+
+mod lists;
