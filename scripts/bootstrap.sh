@@ -4,7 +4,7 @@
 #   0   done                      20  packages are missing and we may not install them: the command is printed
 #   1   something failed          21  installing packages failed
 #   2   usage                     22  no Rust toolchain, and none to be had
-#   3-5 as `sira --help` says     23  the build failed
+#   3-6 as `sira --help` says     23  the build failed
 #                                 24  this system is not supported
 
 RUST_MIN_MINOR=95

@@ -1,23 +1,30 @@
-//! `sira jobs`: what an operator asks about jobs at a terminal. Payloads hold ids, so nothing here is
+//! `sira jobs`: what an operator asks about jobs and does to them at a terminal. Payloads hold ids, so nothing here is
 //! personal.
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use sira_domain::operations;
 use sira_engine::JobId;
-use sira_engine::ops::{self, JobDetails, JobFilter, JobView};
+use sira_engine::ops::{self, Done, JobDetails, JobFilter, JobView, Refused, Verdict};
+use sira_kernel::Actor;
 
 use super::output::{Listing, Row};
-use super::{Exit, print};
+use super::{Exit, print, say};
+use crate::app::unattended;
 use crate::config::Config;
 use crate::database::Database;
 
-/// What can be asked.
+/// What can be asked and done.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List jobs, newest first
     Ls(Ls),
     /// Show one job with its attempts, live or finished
     Show(Show),
+    /// Make dead and scheduled jobs due now, with all their attempts before them again
+    Retry(Retry),
+    /// End jobs that do not run
+    Cancel(Cancel),
 }
 
 /// Which jobs.
@@ -61,6 +68,25 @@ pub struct Show {
     output: ShowFormat,
 }
 
+/// Which jobs are retried.
+#[derive(Debug, Args)]
+pub struct Retry {
+    /// Their ids
+    #[arg(required = true, num_args = 1..=operations::JOBS_MAX, value_name = "ID")]
+    ids: Vec<i64>,
+}
+
+/// Which jobs are cancelled, and why.
+#[derive(Debug, Args)]
+pub struct Cancel {
+    /// Their ids
+    #[arg(required = true, num_args = 1..=operations::JOBS_MAX, value_name = "ID")]
+    ids: Vec<i64>,
+    /// Why, for the job's history and the audit log; no names, numbers or addresses of people
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
 /// Runs one of them, on the running system or on its database.
 pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
     let database = Database::join(config).await?;
@@ -73,6 +99,8 @@ async fn with(database: &Database, command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Ls(args) => list(database, args).await.map(|()| Exit::Ok),
         Command::Show(args) => show(database, &args).await.map(|()| Exit::Ok),
+        Command::Retry(args) => retry(database, &args.ids).await,
+        Command::Cancel(args) => cancel(database, &args).await,
     }
 }
 
@@ -97,6 +125,64 @@ async fn show(database: &Database, args: &Show) -> anyhow::Result<()> {
         ShowFormat::Table => told(&job),
     })?;
     Ok(())
+}
+
+/// The workers of other processes find what is due at their next poll, within `engine.poll_ms`.
+async fn retry(database: &Database, ids: &[i64]) -> anyhow::Result<Exit> {
+    let mut uow = unattended(database.pool().clone()).begin(Actor::System).await?;
+    let verdicts = operations::retry_jobs(&mut uow, &jobs(ids)).await?;
+    uow.commit().await?;
+    report(&verdicts)
+}
+
+async fn cancel(database: &Database, args: &Cancel) -> anyhow::Result<Exit> {
+    let mut uow = unattended(database.pool().clone()).begin(Actor::System).await?;
+    let verdicts = operations::cancel_jobs(&mut uow, &jobs(&args.ids), &args.reason).await?;
+    uow.commit().await?;
+    report(&verdicts)
+}
+
+fn jobs(ids: &[i64]) -> Vec<JobId> {
+    ids.iter().copied().map(JobId).collect()
+}
+
+/// A line for each job: what was done on stdout, what was not on stderr.
+fn report(verdicts: &[Verdict]) -> anyhow::Result<Exit> {
+    let mut exit = Exit::Ok;
+    for (job, verdict) in verdicts {
+        match verdict {
+            Ok(done) => print(&format!("job {job}: {}", done_in_words(*done)))?,
+            Err(refused) => {
+                exit = Exit::Refused;
+                say(&format!("job {job}: {refused}{}", way_out(*refused, *job)));
+            }
+        }
+    }
+    Ok(exit)
+}
+
+fn done_in_words(done: Done) -> &'static str {
+    match done {
+        Done::Ready => "ready",
+        Done::Merged => "merged: an equal job waited and is ready now",
+        Done::Cancelled => "cancelled",
+    }
+}
+
+/// What an operator can do instead.
+fn way_out(refused: Refused, job: JobId) -> String {
+    match refused {
+        Refused::Unknown => "; `sira jobs ls` lists them".to_owned(),
+        Refused::Ended => format!("; `sira jobs show {job}` says how"),
+        Refused::Running => {
+            " and cannot be stopped from here: wait until this attempt has ended, then ask again".to_owned()
+        }
+        Refused::Ready => "; if none does, `sira doctor` says why".to_owned(),
+        Refused::LiveWorkflow => {
+            ", which would wait for it for ever: retry it, or let the workflow end".to_owned()
+        }
+        Refused::EndedWorkflow => ": it cannot go on; cancel the job to put it away".to_owned(),
+    }
 }
 
 impl Row for JobView {

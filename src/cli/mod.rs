@@ -47,7 +47,7 @@ enum Command {
     Migrate,
     /// Check everything sira needs, and say how to fix what is wrong
     Doctor(doctor::Args),
-    /// Look at jobs
+    /// Look at jobs, retry and cancel them
     #[command(subcommand)]
     Jobs(jobs::Command),
     /// Look at workflows
@@ -83,11 +83,13 @@ pub enum Exit {
     Database = 4,
     /// `doctor` found something wrong.
     Unhealthy = 5,
+    /// What is there does not allow it. What was refused was left as it is; stderr says why and what to do.
+    Refused = 6,
 }
 
 impl Exit {
     const HELP: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 configuration not valid, 4 no database, \
-                        5 doctor found something wrong.";
+                        5 doctor found something wrong, 6 refused: what is there does not allow it, and was left as it is.";
 
     /// The code of a failure.
     fn of(error: &anyhow::Error) -> Self {
