@@ -120,7 +120,7 @@ async fn where_no_webhook_comes_the_provider_is_asked() {
     let delivery = CallDelivery::Never;
     office.house.sandbox.script_next_call(CallScript { delivery, ..CallScript::default() });
     let (_, call) = office.call(&lead, "one").await;
-    assert_eq!(call["status"], "initiated");
+    office.until(&call, "initiated").await;
     let waiting =
         "select count(*) from engine.workflows where kind = 'calls.call_session' and status = 'waiting'";
     office.house.until(1, waiting).await;
