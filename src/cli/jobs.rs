@@ -3,7 +3,7 @@
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use sira_domain::operations;
+use sira_domain::{Db, operations};
 use sira_engine::JobId;
 use sira_engine::ops::{self, Done, JobDetails, JobFilter, JobView, Refused, Verdict};
 use sira_kernel::Actor;
@@ -90,17 +90,17 @@ pub struct Cancel {
 /// Runs one of them, on the running system or on its database.
 pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
     let database = Database::join(config).await?;
-    let done = with(&database, command).await;
+    let done = with(config, &database, command).await;
     database.close().await;
     done
 }
 
-async fn with(database: &Database, command: Command) -> anyhow::Result<Exit> {
+async fn with(config: &Config, database: &Database, command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Ls(args) => list(database, args).await.map(|()| Exit::Ok),
         Command::Show(args) => show(database, &args).await.map(|()| Exit::Ok),
-        Command::Retry(args) => retry(database, &args.ids).await,
-        Command::Cancel(args) => cancel(database, &args).await,
+        Command::Retry(args) => retry(&unattended(config, database.pool().clone()), &args.ids).await,
+        Command::Cancel(args) => cancel(&unattended(config, database.pool().clone()), &args).await,
     }
 }
 
@@ -128,15 +128,15 @@ async fn show(database: &Database, args: &Show) -> anyhow::Result<()> {
 }
 
 /// The workers of other processes find what is due at their next poll, within `engine.poll_ms`.
-async fn retry(database: &Database, ids: &[i64]) -> anyhow::Result<Exit> {
-    let mut uow = unattended(database.pool().clone()).begin(Actor::System).await?;
+async fn retry(db: &Db, ids: &[i64]) -> anyhow::Result<Exit> {
+    let mut uow = db.begin(Actor::System).await?;
     let verdicts = operations::retry_jobs(&mut uow, &jobs(ids)).await?;
     uow.commit().await?;
     report(&verdicts)
 }
 
-async fn cancel(database: &Database, args: &Cancel) -> anyhow::Result<Exit> {
-    let mut uow = unattended(database.pool().clone()).begin(Actor::System).await?;
+async fn cancel(db: &Db, args: &Cancel) -> anyhow::Result<Exit> {
+    let mut uow = db.begin(Actor::System).await?;
     let verdicts = operations::cancel_jobs(&mut uow, &jobs(&args.ids), &args.reason).await?;
     uow.commit().await?;
     report(&verdicts)
