@@ -27,6 +27,7 @@ pub fn reactions(waiting_alarm_after: Duration) -> impl Fn(&Event, DateTime<Utc>
 }
 
 /// What follows from an event, in the transaction of the event.
+#[expect(clippy::too_many_lines, reason = "one table: an arm for each event")]
 fn react(event: &Event, now: DateTime<Utc>, waiting_alarm_after: Duration) -> Vec<Effect> {
     // A lead without an agent: find one now, and watch until there is one.
     let begins_to_wait = |lead: LeadId, pool: PoolId| {
