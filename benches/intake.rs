@@ -23,7 +23,7 @@ use sira_kernel::Clock;
 use sqlx::Row;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
-use tokio_util::task::AbortOnDropHandle;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use self::stage::report;
@@ -53,11 +53,9 @@ async fn main() -> anyhow::Result<()> {
     sqlx::query("update agent_load set capacity = 100000, day_capacity = 100000").execute(up.pool()).await?;
     let token = sign_in(up.address, &demo::password_of(&home.path().join("data"), "admin")?).await?;
     let heard = Heard::default();
-    let listening = AbortOnDropHandle::new(tokio::spawn(hear(
-        listen(up.address, &token).await?,
-        up.parts.cx.clock.clone(),
-        Arc::clone(&heard),
-    )));
+    let mut listening = JoinSet::new();
+    let stream = listen(up.address, &token).await?;
+    listening.spawn(hear(stream, up.parts.cx.clock.clone(), Arc::clone(&heard)));
     let at_rest = resident_mib();
     let sandbox = up.sandbox.as_ref().expect("the sandbox is enabled");
     sandbox.start_live(rate * 60);
