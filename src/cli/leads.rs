@@ -16,9 +16,9 @@ use sira_kernel::Actor;
 use tokio::io::AsyncReadExt as _;
 
 use super::{Exit, imports as imports_list, print, say};
-use crate::app::Parts;
+use crate::app::{Parts, prepare_database};
 use crate::config::Config;
-use crate::database::{self, Database};
+use crate::database::Database;
 
 /// Bytes that are read from the file at once.
 const READ_BYTES: usize = 256 * 1024;
@@ -82,7 +82,7 @@ async fn with(config: &Config, database: &Database, command: Command) -> anyhow:
 }
 
 async fn assemble(config: &Config, database: &Database) -> anyhow::Result<Parts> {
-    database::migrate(database.pool()).await?;
+    prepare_database(config, database.pool()).await?;
     Parts::assemble(config, database.pool().clone()).await
 }
 
