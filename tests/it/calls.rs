@@ -120,7 +120,11 @@ async fn where_no_webhook_comes_the_provider_is_asked() {
     let delivery = CallDelivery::Never;
     office.house.sandbox.script_next_call(CallScript { delivery, ..CallScript::default() });
     let (_, call) = office.call(&lead, "one").await;
-    office.until(&call, "initiated").await;
+    let shown = office.until(&call, "initiated").await;
+    assert!(shown["endedAt"].is_null(), "nobody said how it ends: {shown}");
+    let asked =
+        "select count(*) from engine.finished where kind = 'calls.reconcile_call' and outcome = 'done'";
+    assert_eq!(office.house.count(asked).await, 0);
     let waiting =
         "select count(*) from engine.workflows where kind = 'calls.call_session' and status = 'waiting'";
     office.house.until(1, waiting).await;
@@ -133,6 +137,8 @@ async fn where_no_webhook_comes_the_provider_is_asked() {
             "select count(*) from engine.workflows where kind = 'calls.call_session' and status = 'done'",
         )
         .await;
+    office.house.until(1, asked).await;
+    assert_eq!(office.house.sandbox.calls_placed().len(), 1, "asking dials nobody");
     running.drain(DRAIN).await;
 }
 
