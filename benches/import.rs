@@ -17,7 +17,7 @@ use chrono::DateTime;
 use futures_util::TryStreamExt as _;
 use sira::cli::up::Up;
 use sira::database;
-use sira_domain::imports::{self, Import, NewImport, State, Upload};
+use sira_domain::imports::{self, Counts, Import, NewImport, State, Upload};
 use sira_domain::nouns::ImportId;
 use sira_domain::privacy::Subject;
 use sira_kernel::Actor;
@@ -30,9 +30,6 @@ use self::stage::report;
 const ROWS_DEFAULT: usize = 100_000;
 /// The file spans so many days.
 const DAYS: u32 = 60;
-/// Of a million rows most must do without a phone: so many numbers belong to nobody.
-const MANY_ROWS: usize = 300_000;
-const EMAIL_ONLY_PERCENT: u8 = 70;
 /// Longest import.
 const PATIENCE: Duration = Duration::from_hours(1);
 /// What an import writes about leads, parents first.
@@ -63,7 +60,7 @@ async fn main() -> anyhow::Result<()> {
     ensure!(import.state == State::Done, "the import is {}", import.state.code());
     let (copied, floor) = copy(&up).await?;
     let per_second = |rows: i64, took: Duration| rows as f64 / took.as_secs_f64();
-    let Import { rows_done, created, joined, bad, bytes, .. } = import;
+    let Import { rows_done, counts: Counts { created, joined, bad, .. }, bytes, .. } = import;
     report(&format!(
         "rows                           {rows_done}: created {created}, joined {joined}, bad {bad}"
     ));
@@ -92,10 +89,7 @@ async fn main() -> anyhow::Result<()> {
 
 fn write_file(rows: usize, path: &std::path::Path) -> anyhow::Result<()> {
     let start = DateTime::from_timestamp(1_790_000_000, 0).context("a time")?;
-    let mut options = Options::new(7, rows, start, DAYS);
-    if rows > MANY_ROWS {
-        options.email_only_percent = EMAIL_ONLY_PERCENT;
-    }
+    let options = Options::new(7, rows, start, DAYS);
     let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
     Dataset::new(options)?.write_csv(&mut file, CsvStyle::default())?;
     Ok(())

@@ -25,10 +25,6 @@ pub const MARKER: &str = "synthetic";
 pub const SEED_DEFAULT: u64 = 1;
 /// Days that a dataset spans, of whoever names none.
 pub const DAYS_DEFAULT: u32 = 30;
-/// Beyond so many leads there are not enough numbers that belong to nobody: most people must do without a phone then.
-const MANY_LEADS: usize = 300_000;
-/// Of a hundred people so many do without one then.
-const EMAIL_ONLY_PERCENT: u8 = 70;
 
 /// What decides a synthetic dataset. Shown as a sentence, which is read back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,11 +47,7 @@ impl Plan {
     pub fn dataset(&self) -> Result<Dataset, OptionsError> {
         let midnight = self.from.and_hms_opt(0, 0, 0).expect("every day begins").and_utc();
         let start = midnight - TimeDelta::hours(TURKISH_OFFSET_HOURS);
-        let mut options = Options::new(self.seed, self.leads, start, self.days);
-        if self.leads > MANY_LEADS {
-            options.email_only_percent = EMAIL_ONLY_PERCENT;
-        }
-        Dataset::new(options)
+        Dataset::new(Options::new(self.seed, self.leads, start, self.days))
     }
 
     /// The day on which a dataset of so many days must begin to end before today, Turkish time.

@@ -75,6 +75,10 @@ pub const BAD_PERCENT: u64 = 1;
 /// Of a hundred people who come for the first time so many have an e-mail and no phone, unless the options say
 /// otherwise.
 pub const EMAIL_ONLY_PERCENT: u8 = 6;
+/// Beyond so many rows there are not enough numbers that belong to nobody: most people must do without a phone then.
+const MANY_LEADS: usize = 300_000;
+/// Of a hundred people so many do without one then.
+const MANY_EMAIL_ONLY_PERCENT: u8 = 70;
 
 /// Most rows of a file.
 pub const LEADS_MAX: usize = 10_000_000;
@@ -98,9 +102,11 @@ pub struct Options {
 }
 
 impl Options {
-    /// Options with the usual share of people without a phone.
+    /// Options with the usual share of people without a phone, or with one that leaves enough numbers for so many rows.
     pub const fn new(seed: u64, leads: usize, start: DateTime<Utc>, days: u32) -> Self {
-        Self { seed, leads, start, days, email_only_percent: EMAIL_ONLY_PERCENT }
+        let email_only_percent =
+            if leads > MANY_LEADS { MANY_EMAIL_ONLY_PERCENT } else { EMAIL_ONLY_PERCENT };
+        Self { seed, leads, start, days, email_only_percent }
     }
 
     /// The exact number of rows of each kind.

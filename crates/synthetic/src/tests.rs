@@ -477,10 +477,12 @@ fn shares_add_up_to_the_leads_of_each_pool() {
 #[test]
 fn what_there_is_not_is_refused() {
     let error = |options| Dataset::new(options).err();
-    let million = options(1, 1_000_000);
+    let usual = |leads| Options { email_only_percent: EMAIL_ONLY_PERCENT, ..options(1, leads) };
+    let million = usual(1_000_000);
+    assert_eq!(error(options(1, 1_000_000)), None, "so many do without a phone of themselves");
     assert!(matches!(error(million), Some(OptionsError::NumbersExhausted { needed }) if needed > NUMBERS));
     assert_eq!(error(Options { email_only_percent: 64, ..million }), None);
-    assert_eq!(error(options(1, 380_000)), None);
+    assert_eq!(error(usual(380_000)), None);
     assert_eq!(error(options(1, LEADS_MAX + 1)), Some(OptionsError::TooManyLeads));
     assert_eq!(error(Options { days: 0, ..options(1, 1) }), Some(OptionsError::Days));
     assert_eq!(error(Options { days: DAYS_MAX + 1, ..options(1, 1) }), Some(OptionsError::Days));
