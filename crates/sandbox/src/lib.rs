@@ -8,8 +8,8 @@
 //! Of what it saw it keeps a ledger with ids, times and statuses; tests compare it with the database to prove that
 //! nothing acknowledged was lost, and that nobody was called twice. For trying things by hand there are
 //! `POST /sandbox/leads`, `POST /sandbox/failures`, `GET /sandbox/requests`, and `GET`, `POST` and `DELETE
-//! /sandbox/calls`; [`Remote`] is a client of the first. It listens where its settings say, and that is never to be a public address: those ask for no
-//! password.
+//! /sandbox/calls`; [`Remote`] is a client of the first. It listens where its settings say, and that is never to be a
+//! public address: those ask for no password.
 //!
 //! **Invariant:** every task belongs to the [`Sandbox`] and ends with it.
 
