@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
-use sira_domain::imports::{self, Import};
+use sira_domain::imports::{self, Counts, Import};
 use sira_domain::nouns::ImportId;
 use uuid::Uuid;
 
@@ -42,12 +42,8 @@ struct Listed {
     user: Option<Uuid>,
     bytes: i64,
     rows: i64,
-    created: i64,
-    joined: i64,
-    reopened: i64,
-    bad: i64,
-    removed: i64,
-    kept: i64,
+    #[serde(flatten)]
+    counts: Counts,
     failure: Option<String>,
     created_at: DateTime<Utc>,
     started_at: Option<DateTime<Utc>>,
@@ -62,12 +58,7 @@ impl From<Import> for Listed {
             user: import.user.map(sira_kernel::Id::uuid),
             bytes: import.bytes,
             rows: import.rows_done,
-            created: import.created,
-            joined: import.joined,
-            reopened: import.reopened,
-            bad: import.bad,
-            removed: import.removed,
-            kept: import.kept,
+            counts: import.counts,
             failure: import.failure,
             created_at: import.created_at,
             started_at: import.started_at,
@@ -81,8 +72,8 @@ impl Row for Listed {
         "ID", "STATE", "ROWS", "CREATED", "JOINED", "REOPENED", "BAD", "REMOVED", "KEPT", "BEGAN", "FAILURE",
     ];
     fn cells(&self) -> Vec<String> {
-        let numbers =
-            [self.rows, self.created, self.joined, self.reopened, self.bad, self.removed, self.kept];
+        let Counts { created, joined, reopened, bad, removed, kept } = self.counts;
+        let numbers = [self.rows, created, joined, reopened, bad, removed, kept];
         let mut cells = vec![self.id.to_string(), self.state.to_owned()];
         cells.extend(numbers.iter().map(ToString::to_string));
         cells.extend([self.created_at.to_rfc3339(), self.failure.clone().unwrap_or_default()]);

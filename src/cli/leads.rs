@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use sira_domain::imports::{self, BadRow, Format, Import, NewImport, PAGE_MAX, State, Upload};
+use sira_domain::imports::{self, BadRow, Counts, Format, Import, NewImport, PAGE_MAX, State, Upload};
 use sira_domain::ingestion::answers::Question;
 use sira_domain::nouns::{ImportId, UserId};
 use sira_domain::privacy::Subject;
@@ -102,7 +102,7 @@ async fn import(parts: &Parts, args: &ImportArgs) -> anyhow::Result<Exit> {
     uow.commit().await?;
     let ended = follow(parts, id).await?;
     report(&ended)?;
-    if ended.bad > 0 {
+    if ended.counts.bad > 0 {
         let path = args.errors.clone().unwrap_or_else(|| beside(&args.file));
         let rows = write_errors(parts, id, &path).await?;
         say(&format!("{rows} bad rows: {}", path.display()));
@@ -158,7 +158,7 @@ async fn undo(parts: &Parts, id: ImportId) -> anyhow::Result<Exit> {
     imports::request_undo(&mut uow, id).await?;
     uow.commit().await?;
     let ended = follow(parts, id).await?;
-    print(&format!("removed {}  kept {}", ended.removed, ended.kept))?;
+    print(&format!("removed {}  kept {}", ended.counts.removed, ended.counts.kept))?;
     Ok(Exit::Ok)
 }
 
@@ -234,7 +234,7 @@ pub(super) async fn look_until_ended(
             return Ok(import);
         }
         let (done, total) = if import.state == State::Undoing {
-            (import.removed, import.created)
+            (import.counts.removed, import.counts.created)
         } else {
             (import.bytes_done, import.bytes)
         };
@@ -246,7 +246,7 @@ pub(super) async fn look_until_ended(
 }
 
 fn report(import: &Import) -> anyhow::Result<()> {
-    let Import { id, rows_done, created, joined, reopened, bad, .. } = import;
+    let Import { id, rows_done, counts: Counts { created, joined, reopened, bad, .. }, .. } = import;
     print(&format!(
         "import {id}  {}\nrows {rows_done}  created {created}  joined {joined}  reopened {reopened}  bad {bad}",
         import.state.code()

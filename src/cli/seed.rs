@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail, ensure};
 use chrono::NaiveDate;
 use clap::ArgGroup;
 use sira_domain::identity::Passwords;
-use sira_domain::imports::{self, Import, PAGE_MAX, State};
+use sira_domain::imports::{self, Counts, Import, PAGE_MAX, State};
 use sira_domain::nouns::UserId;
 use sira_engine::ops;
 use sira_jobs::queues;
@@ -172,7 +172,7 @@ async fn fill(config: &Config, database: &Database, args: &Args) -> anyhow::Resu
     };
     workers.drain(DRAIN).await;
     let (import, worked) = filled?;
-    let Import { created, joined, reopened, bad, .. } = import;
+    let Counts { created, joined, reopened, bad, .. } = import.counts;
     print(&format!(
         "{plan}\n{}\nimported  created {created}  joined {joined}  reopened {reopened}  bad {bad}\n\
          worked on {worked} leads\ntruth     {}\nstaff     {}\npasswords {}",

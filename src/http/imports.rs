@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
-use sira_domain::imports::{self, Import, ImportError, NewImport};
+use sira_domain::imports::{self, Counts, Import, ImportError, NewImport};
 use sira_domain::ingestion::answers::Question;
 use sira_domain::nouns::ImportId;
 use sira_domain::privacy::{DataKey, Subject};
@@ -98,6 +98,14 @@ pub struct ColumnView {
 #[serde(rename_all = "camelCase")]
 pub struct RowsView {
     done: i64,
+    #[serde(flatten)]
+    counts: CountsView,
+}
+
+/// How many came to what.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CountsView {
     created: i64,
     joined: i64,
     reopened: i64,
@@ -106,6 +114,13 @@ pub struct RowsView {
     removed: i64,
     /// Leads that stayed when the import was undone.
     kept: i64,
+}
+
+impl From<Counts> for CountsView {
+    fn from(counts: Counts) -> Self {
+        let Counts { created, joined, reopened, bad, removed, kept } = counts;
+        Self { created, joined, reopened, bad, removed, kept }
+    }
 }
 
 /// An import that was created, and where its file goes.
@@ -274,15 +289,7 @@ fn view(key: &DataKey, import: Import) -> Result<ImportView, ApiError> {
         columns: columns
             .map(|(heading, field)| ColumnView { heading, field: field.map(Question::code) })
             .collect(),
-        rows: RowsView {
-            done: import.rows_done,
-            created: import.created,
-            joined: import.joined,
-            reopened: import.reopened,
-            bad: import.bad,
-            removed: import.removed,
-            kept: import.kept,
-        },
+        rows: RowsView { done: import.rows_done, counts: import.counts.into() },
         failure: import.failure,
         created_at: import.created_at,
         started_at: import.started_at,

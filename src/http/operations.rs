@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::extract::PathId;
 use super::idempotent::Once;
-use super::imports::OperationBegun;
+use super::imports::{CountsView, OperationBegun};
 use super::message;
 use super::problem::{ApiError, Problem};
 use super::queue::Nothing;
@@ -53,12 +53,8 @@ pub struct Progress {
 pub struct OperationResult {
     /// `done`, `cancelled` or `undone`.
     state: &'static str,
-    created: i64,
-    joined: i64,
-    reopened: i64,
-    bad: i64,
-    removed: i64,
-    kept: i64,
+    #[serde(flatten)]
+    counts: CountsView,
 }
 
 /// Long work: how far it is, or how it ended. An import is its own operation, and so is its undoing.
@@ -95,20 +91,13 @@ fn of_import(import: Import) -> Operation {
     let undo = matches!(import.state, ImportState::Undoing | ImportState::Undone);
     let done = import.finished_at.is_some();
     let progress = if undo {
-        let total = if done { import.removed } else { import.created };
-        Progress { done: import.removed, total, unit: "leads" }
+        let total = if done { import.counts.removed } else { import.counts.created };
+        Progress { done: import.counts.removed, total, unit: "leads" }
     } else {
         Progress { done: import.bytes_done, total: import.bytes, unit: "bytes" }
     };
-    let result = (done && import.failure.is_none()).then_some(OperationResult {
-        state: import.state.code(),
-        created: import.created,
-        joined: import.joined,
-        reopened: import.reopened,
-        bad: import.bad,
-        removed: import.removed,
-        kept: import.kept,
-    });
+    let result = (done && import.failure.is_none())
+        .then_some(OperationResult { state: import.state.code(), counts: import.counts.into() });
     Operation {
         id: import.id.uuid(),
         kind: if undo { "import_undo" } else { "import" },

@@ -109,7 +109,10 @@ async fn every_row_becomes_a_lead_or_a_bad_row_with_its_line() {
     let import = Imported::new(&house).await;
     let ended = import.run(text.as_bytes()).await;
     assert_eq!((ended.state, ended.rows_done), (State::Done, 2_305));
-    assert_eq!((ended.created, ended.joined, ended.reopened, ended.bad), (2_300, 3, 0, 2));
+    assert_eq!(
+        (ended.counts.created, ended.counts.joined, ended.counts.reopened, ended.counts.bad),
+        (2_300, 3, 0, 2)
+    );
     assert_eq!(ended.bytes_done, ended.bytes);
     assert_eq!((house.count(LEADS).await, house.count(ENQUIRIES).await), (2_300, 2_303));
     let mut conn = house.parts.cx.db.read().await.unwrap();
@@ -247,7 +250,10 @@ async fn an_import_that_is_killed_goes_on_where_it_stopped() {
     let running = house.work().await;
     house.until(1, DONE).await;
     let ended = import.look().await;
-    assert_eq!((ended.rows_done, ended.created, ended.joined, ended.bad), (6_000, 6_000, 0, 0));
+    assert_eq!(
+        (ended.rows_done, ended.counts.created, ended.counts.joined, ended.counts.bad),
+        (6_000, 6_000, 0, 0)
+    );
     assert_eq!((house.count(LEADS).await, house.count(ENQUIRIES).await), (6_000, 6_000));
     running.drain(DRAIN).await;
 }
@@ -284,7 +290,7 @@ async fn importing_and_undoing_twice_changes_nothing() {
     }
     house.quiet().await;
     let ended = import.look().await;
-    assert_eq!((ended.removed, ended.kept), (1_200, 0));
+    assert_eq!((ended.counts.removed, ended.counts.kept), (1_200, 0));
     assert_eq!(house.count("select count(*) from audit_event where action = 'import.undone'").await, 1);
     let destroyed = "select count(*) from keystore.data_keys where destroyed_at is not null";
     assert_eq!(house.count(destroyed).await, 1_200);
@@ -311,7 +317,7 @@ async fn undoing_takes_what_nobody_touched_and_leaves_the_rest() {
     house.until(1, UNDONE).await;
     house.quiet().await;
     let ended = import.look().await;
-    assert_eq!((ended.state, ended.removed, ended.kept), (State::Undone, 29, 1));
+    assert_eq!((ended.state, ended.counts.removed, ended.counts.kept), (State::Undone, 29, 1));
     assert_eq!(house.count(LEADS).await, 1);
     assert_eq!(house.count("select sum(open_weight) from agent_load").await, 1);
     assert_eq!(house.count("select count(*) from lead_contacts").await, 2);
@@ -445,7 +451,7 @@ async fn files_that_are_odd_tables_are_read() {
         import.start().await.unwrap_or_else(|error| panic!("{what}: {error}"));
         house.until(place, DONE).await;
         let ended = import.look().await;
-        assert_eq!((ended.created + ended.joined, ended.bad), (good, bad), "{what}");
+        assert_eq!((ended.counts.created + ended.counts.joined, ended.counts.bad), (good, bad), "{what}");
     }
     running.drain(DRAIN).await;
 }
@@ -480,6 +486,6 @@ async fn a_file_beside_leads_that_come_by_webhook_makes_each_person_one_lead() {
     house.quiet().await;
     assert_eq!((house.count(LEADS).await, house.count(ENQUIRIES).await), (2_000, 2_100));
     let ended = import.look().await;
-    assert_eq!(ended.created + ended.joined, 2_000);
+    assert_eq!(ended.counts.created + ended.counts.joined, 2_000);
     running.drain(DRAIN).await;
 }

@@ -16,6 +16,7 @@ mod undo;
 mod upload;
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sira_engine::EngineError;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -101,6 +102,23 @@ impl State {
     }
 }
 
+/// What became of the rows of an import, and of its leads when it was undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Rows that made a lead.
+    pub created: i64,
+    /// Rows that joined an open lead.
+    pub joined: i64,
+    /// Rows that reopened a closed lead.
+    pub reopened: i64,
+    /// Rows that could not become leads.
+    pub bad: i64,
+    /// Leads that were taken back.
+    pub removed: i64,
+    /// Leads that stay, because somebody worked on them or the person asked again.
+    pub kept: i64,
+}
+
 /// An import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Import {
@@ -132,18 +150,8 @@ pub struct Import {
     pub rows_done: i64,
     /// Bytes of the file that they were read from.
     pub bytes_done: i64,
-    /// Rows that made a lead.
-    pub created: i64,
-    /// Rows that joined an open lead.
-    pub joined: i64,
-    /// Rows that reopened a closed lead.
-    pub reopened: i64,
-    /// Rows that could not become leads.
-    pub bad: i64,
-    /// Of an undone import: leads that were taken back.
-    pub removed: i64,
-    /// Of an undone import: leads that stay, because somebody worked on them or the person asked again.
-    pub kept: i64,
+    /// What became of them.
+    pub counts: Counts,
     /// Why it failed: a stable code.
     pub failure: Option<String>,
     /// Somebody wants it stopped.
@@ -389,10 +397,10 @@ async fn end(uow: &mut Uow, import: &Import, state: State, failure: Option<&str>
     uow.record(Event::ImportEnded {
         import: import.id,
         state: state.code(),
-        created: import.created,
-        joined: import.joined,
-        reopened: import.reopened,
-        bad: import.bad,
+        created: import.counts.created,
+        joined: import.counts.joined,
+        reopened: import.counts.reopened,
+        bad: import.counts.bad,
     });
     Ok(())
 }

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::reader::Refused;
-use super::{Import, ImportError, NewImport, ROW, Refusal, State};
+use super::{Counts, Import, ImportError, NewImport, ROW, Refusal, State};
 use crate::ingestion::answers::Question;
 use crate::nouns::{ImportId, LeadId, UserId};
 use crate::privacy::DataKey;
@@ -61,12 +61,14 @@ impl Row {
             mapping,
             rows_done: self.rows_done,
             bytes_done: self.bytes_done,
-            created: self.created,
-            joined: self.joined,
-            reopened: self.reopened,
-            bad: self.bad,
-            removed: self.removed,
-            kept: self.kept,
+            counts: Counts {
+                created: self.created,
+                joined: self.joined,
+                reopened: self.reopened,
+                bad: self.bad,
+                removed: self.removed,
+                kept: self.kept,
+            },
             failure: self.failure,
             cancel_requested: self.cancel_requested,
             created_at: self.created_at,

@@ -25,9 +25,9 @@ pub async fn undo(uow: &mut Uow, id: ImportId, limit: u16) -> Result<Progress, I
     let now = uow.now();
     let untouched = store::list_untouched(uow.conn(), id, limit).await?;
     if untouched.is_empty() {
-        let kept = import.created - import.removed;
+        let kept = import.counts.created - import.counts.removed;
         store::finish_undo(uow.conn(), id, kept, now).await?;
-        uow.record(Event::ImportUndone { import: id, removed: import.removed, kept });
+        uow.record(Event::ImportUndone { import: id, removed: import.counts.removed, kept });
         return Ok(Progress::Undone);
     }
     leads::remove(uow, &untouched).await?;
