@@ -162,7 +162,7 @@ impl CallOffice {
         let begun = Instant::now();
         while self.get(&path).await["endedAt"].is_null() {
             assert!(begun.elapsed() < DEADLINE, "the call ended");
-            // Where only asking tells, the asking is due two seconds later.
+            // Where only asking tells, questions are seconds apart.
             self.house.advance(chrono::TimeDelta::milliseconds(200));
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
