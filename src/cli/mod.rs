@@ -9,6 +9,7 @@ pub mod leads;
 pub mod migrate;
 pub mod openapi;
 pub mod output;
+pub mod reviews;
 pub mod seed;
 pub mod up;
 pub mod user;
@@ -56,6 +57,9 @@ enum Command {
     /// Bring in leads by the file, and list what came in
     #[command(subcommand)]
     Leads(leads::Command),
+    /// Decide about leads that may be one person
+    #[command(subcommand)]
+    Reviews(reviews::Command),
     /// Make leads of people who do not exist, with the truth about them
     Seed(seed::Args),
     /// Manage users
@@ -143,6 +147,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Jobs(command) => jobs::run(&loaded.config, command).await,
         Command::Workflows(command) => workflows::run(&loaded.config, command).await,
         Command::Leads(command) => Box::pin(leads::run(&loaded.config, command)).await,
+        Command::Reviews(command) => reviews::run(&loaded.config, command).await,
         Command::Seed(args) => Box::pin(seed::run(&loaded.config, args)).await,
         Command::User(command) => user::run(&loaded.config, command).await,
         Command::Openapi => openapi::run(&mut io::stdout(), &loaded.config.http.base_path).map(|()| Exit::Ok),

@@ -184,6 +184,24 @@ catalogue! {
         { "Numara başka bir kayda ait", "The number belongs to another lead" }
         { "Bu numarayla başka bir kayıt var. O kayıtla çalışın.",
           "Another lead has this number. Work with that one." }
+    LeadMerged "lead_merged" 409 false
+        { "Kayıt başka bir kayıtla birleştirilmiş", "The lead is part of another one" }
+        { "Bu kayıt başka bir kayıtla birleştirilmiş. mergedInto alanındaki kayıtla çalışın.",
+          "This lead was merged into another one. Work with the one that its mergedInto names." }
+    AlreadyMerged "already_merged" 409 false
+        { "Kayıtlar zaten birleştirilmiş", "The leads are merged already" }
+        { "Bu iki kayıt birleştirilmiş. Ayırmak için birleştirmeyi geri alın.",
+          "These two leads are one. To part them, take the merge back." }
+    NotMerged "not_merged" 409 false
+        { "Kayıtlar birleştirilmemiş", "The leads are not merged" }
+        { "Geri alınacak bir birleştirme yok.", "There is no merge to take back." }
+    UnmergeTooLate "unmerge_too_late" 409 false
+        { "Geri alma süresi doldu", "Too late to take it back" }
+        { "Bir birleştirme 30 gün içinde geri alınabilir.", "A merge can be taken back for 30 days." }
+    SurvivorClosed "survivor_closed" 409 false
+        { "Kalacak kayıt kapalı", "The lead that is to stay is closed" }
+        { "Açık bir kayıt kapalı bir kayda eklenmez. Açık olanı seçin ya da kapalı olanı yeniden açın.",
+          "An open lead is not merged into a closed one. Choose the open one, or open the closed one again." }
     OptedOut "opted_out" 409 false
         { "Kişi aranmak istemiyor", "The person opted out" }
         { "Kişi bu kanaldan iletişimi durdurdu. Bu kanaldan aramayın.",

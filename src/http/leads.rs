@@ -26,8 +26,8 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use self::body::{PatchLead, StatusPatched};
-pub use self::view::Named;
-use self::view::{ChannelAvailability, LeadDetail, LeadSummary};
+use self::view::{ChannelAvailability, LeadDetail};
+pub use self::view::{LeadSummary, Named};
 use super::auth::Caller;
 use super::catalogue::{Code, Text};
 use super::cursor::{Direction, ListId};
@@ -266,6 +266,15 @@ impl From<LeadError> for ApiError {
             }
             LeadError::ReasonRequired => {
                 refused(FieldError::body("/reason", "missing_field", body::REASON_REQUIRED))
+            }
+            LeadError::Merged { .. } => Code::LeadMerged.into(),
+            LeadError::AlreadyMerged => Code::AlreadyMerged.into(),
+            LeadError::NotMerged => Code::NotMerged.into(),
+            LeadError::UnmergeTooLate => Code::UnmergeTooLate.into(),
+            LeadError::SurvivorClosed => Code::SurvivorClosed.into(),
+            LeadError::CallUnderWay => Code::CallInProgress.into(),
+            LeadError::NotOfThePair => {
+                refused(FieldError::body("/survivorId", "wrong_value", body::NOT_OF_THE_PAIR))
             }
             LeadError::Uncontactable => Code::LeadUncontactable.into(),
             LeadError::PhoneTaken => Code::PhoneTaken.into(),

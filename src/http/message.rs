@@ -119,6 +119,24 @@ pub const LEAD_REDISTRIBUTED: Message = Message::new(
     Severity::Success,
     Text { tr: "Kayıt yeniden dağıtıma verildi.", en: "The lead is given out again." },
 );
+/// Two leads are one.
+pub const LEADS_MERGED: Message = Message::new(
+    "leads_merged",
+    Severity::Success,
+    Text { tr: "Kayıtlar birleştirildi.", en: "The leads are merged." },
+);
+/// Two leads are two.
+pub const LEADS_KEPT_APART: Message = Message::new(
+    "leads_kept_apart",
+    Severity::Success,
+    Text { tr: "Kayıtlar ayrı tutuldu.", en: "The leads are kept apart." },
+);
+/// A merge was taken back.
+pub const LEADS_UNMERGED: Message = Message::new(
+    "leads_unmerged",
+    Severity::Success,
+    Text { tr: "Birleştirme geri alındı.", en: "The merge is taken back." },
+);
 /// A wrong number was replaced.
 pub const CONTACT_CORRECTED: Message = Message::new(
     "contact_corrected",

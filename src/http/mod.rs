@@ -25,6 +25,7 @@ mod ops;
 mod page;
 mod problem;
 mod queue;
+mod reviews;
 mod route;
 mod serve;
 pub mod settings;
@@ -144,6 +145,10 @@ fn routes(base_path: &str) -> Result<Routes, RouterError> {
         .add(Access::Needs(Permission::EditLeads), routes!(queue::complete_follow_up))
         .add(Access::Needs(Permission::RedistributeLeads), routes!(queue::redistribute_lead))
         .add(Access::Needs(Permission::RedistributeLeads), routes!(queue::correct_contact))
+        .add(Access::Needs(Permission::ViewOperations), routes!(reviews::list_reviews))
+        .add(Access::Needs(Permission::MergeLeads), routes!(reviews::merge_leads))
+        .add(Access::Needs(Permission::MergeLeads), routes!(reviews::keep_leads_apart))
+        .add(Access::Needs(Permission::MergeLeads), routes!(reviews::unmerge_leads))
         .add(Access::Needs(Permission::ViewLeads), routes!(calls::list_call_dispositions))
         .add(Access::Needs(Permission::ViewLeads), routes!(calls::get_call))
         .add(Access::Needs(Permission::CallLeads), routes!(calls::record_call_outcome))

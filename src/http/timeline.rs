@@ -1,6 +1,8 @@
 //! A lead's timeline: everything that happened, and what will happen by itself. Notes are opened here, with what looks
 //! like a number or an address in them masked.
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
@@ -145,12 +147,15 @@ pub async fn get_lead_timeline(
     drop(conn);
     let position = |row: &Row| page::timed_position(row.at, row.id);
     let (rows, page) = request.onwards(&app.cursors, rows, position);
-    let key = if rows.iter().any(|row| row.note_sealed.is_some()) {
-        Some(app.cx.cipher.key(Subject::Lead(lead)).await?)
-    } else {
-        None
-    };
-    let data = rows.into_iter().map(|row| entry(row, key.as_ref())).collect::<Result<_, _>>()?;
+    let with_note = rows.iter().filter(|row| row.note_sealed.is_some());
+    let holders: HashSet<LeadId> = with_note.map(|row| row.lead).collect();
+    let keys = app.cx.cipher.keys(&holders.into_iter().map(Subject::Lead).collect::<Vec<_>>()).await?;
+    let key_of = |lead| keys.iter().find(|key| key.subject() == Subject::Lead(lead));
+    let data = rows.into_iter().map(|row| {
+        let key = key_of(row.lead);
+        entry(row, key)
+    });
+    let data = data.collect::<Result<_, _>>()?;
     let upcoming = upcoming.into_iter().map(|upcoming| UpcomingView {
         at: upcoming.at,
         code: upcoming.code,

@@ -8,8 +8,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sira_domain::calls::CallStatus;
+use sira_domain::leads::{LeadError, reviews};
 use sira_engine::{Effect, NewJob};
 use sira_jobs::calls::{PlaceCall, ReconcileCall};
+use sira_kernel::Actor;
 use sira_sandbox::{CallAnswer, CallCourse, CallDelivery, CallScript, sign_webhook};
 
 use self::office::CallOffice;
@@ -327,6 +329,65 @@ async fn nobody_is_called_too_often_and_by_two_at_a_time() {
     assert_eq!((status, problem["code"].as_str()), (429, Some("lead_throttled")), "{problem}");
     let wait = problem["retryAfter"].as_u64().unwrap();
     assert!((3000..=3600).contains(&wait), "{wait}");
+    running.drain(DRAIN).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lead_is_called_by_the_number_of_one_that_was_merged_into_it() {
+    let office = CallOffice::open().await;
+    let running = office.house.work().await;
+    let stays = office.house.asks(None, "shared").await;
+    let goes = office.house.asks(Some(17), "shared").await;
+    let owned = "select count(*) from leads where owner_id is not null";
+    office.house.until(2, owned).await;
+    let (status, problem) = office.call(&stays.to_string(), "before").await;
+    assert_eq!((status, problem["code"].as_str()), (409, Some("no_number")), "{problem}");
+    let review: uuid::Uuid =
+        sqlx::query_scalar("select id from lead_reviews").fetch_one(&office.house.db.pool).await.unwrap();
+    let cx = &office.house.parts.cx;
+    let mut uow = cx.begin(Actor::System).await.unwrap();
+    reviews::merge(&mut uow, review.into(), Some(stays)).await.unwrap();
+    uow.commit().await.unwrap();
+    let (status, call) = office.call(&stays.to_string(), "after").await;
+    assert_eq!(status, 201, "{call}");
+    office.until(&call, "completed").await;
+    // Taken back, the other one is given to somebody again, and this one has no number again.
+    let mut uow = cx.begin(Actor::System).await.unwrap();
+    assert_eq!(reviews::unmerge(&mut uow, review.into()).await.unwrap().absorbed, goes);
+    uow.commit().await.unwrap();
+    office.house.until(2, owned).await;
+    let (status, problem) = office.call(&stays.to_string(), "parted").await;
+    assert_eq!((status, problem["code"].as_str()), (409, Some("no_number")), "{problem}");
+    running.drain(DRAIN).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_to_a_lead_that_was_merged_since_has_its_outcome_on_the_one_that_stays() {
+    let office = CallOffice::open().await;
+    let running = office.house.work().await;
+    let stays = office.house.asks(Some(16), "shared").await;
+    let goes = office.house.asks(Some(17), "shared").await;
+    office.house.until(2, "select count(*) from leads where owner_id is not null").await;
+    let review: uuid::Uuid =
+        sqlx::query_scalar("select id from lead_reviews").fetch_one(&office.house.db.pool).await.unwrap();
+    let merge = async || {
+        let mut uow = office.house.parts.cx.begin(Actor::System).await.unwrap();
+        reviews::merge(&mut uow, review.into(), Some(stays)).await?;
+        uow.commit().await.unwrap();
+        Ok::<_, LeadError>(())
+    };
+    let (_, call) = office.call(&goes.to_string(), "one").await;
+    assert!(matches!(merge().await, Err(LeadError::CallUnderWay)), "not while somebody is on the line");
+    office.until(&call, "completed").await;
+    merge().await.unwrap();
+    let path = format!("/calls/{}/outcome", call["callId"].as_str().unwrap());
+    let outcome = json!({ "disposition": "reached", "note": "Speaks German.", "nextStatus": "interested" });
+    let (status, recorded) = office.post(&path, "outcome", &outcome).await;
+    assert_eq!(status, 201, "{recorded}");
+    let lead = office.get(&format!("/leads/{stays}")).await;
+    assert_eq!(lead["status"], "interested");
+    let timeline = office.get(&format!("/leads/{stays}/timeline?filter%5Btype%5D=note")).await;
+    assert_eq!(timeline["data"][0]["note"], "Speaks German.", "{timeline}");
     running.drain(DRAIN).await;
 }
 

@@ -7,14 +7,16 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use sira::app::Parts;
 use sira::config::{Config, Loaded};
+use sira_domain::campaigns::Origin;
 use sira_domain::distribution;
 use sira_domain::identity::{self, HashedPassword, NewUser, Passwords, Role};
 use sira_domain::ingestion::{self, RawEvent};
-use sira_domain::nouns::{InboundId, PoolId, TeamId, UserId};
+use sira_domain::leads::{self, Channel, NewLead};
+use sira_domain::nouns::{InboundId, LeadId, PoolId, TeamId, UserId};
 use sira_domain::{Db, Event};
 use sira_engine::{Applied, Effect, Queue, Registry, Running, Settings};
 use sira_jobs::{Context, queues};
-use sira_kernel::{Actor, Clock};
+use sira_kernel::{Actor, Clock, EmailAddress, PersonName, PhoneNumber};
 use sira_sandbox::{LeadWish, Sandbox, SandboxLead};
 use sira_testkit::TestDb;
 use sqlx::PgPool;
@@ -171,6 +173,33 @@ impl House {
         };
         let (engine, cx) = (&self.parts.engine, self.parts.cx.clone());
         engine.start(registry, queues, cx, settings).await.unwrap()
+    }
+
+    /// Somebody asks, by this address and, if one is given, the number `+90 555 000 xx xx`.
+    pub async fn asks(&self, number: Option<u16>, address: &str) -> LeadId {
+        let cx = &self.parts.cx;
+        let phone = number.map(|number| PhoneNumber::parse(&format!("+90555000{number:04}"), "TR").unwrap());
+        let lead = NewLead {
+            channel: Channel::Web,
+            acquired_at: cx.clock.now(),
+            name: PersonName::parse("Örnek Kişi"),
+            phones: phone.into_iter().collect(),
+            emails: vec![EmailAddress::parse(&format!("{address}@example.com")).unwrap()],
+            answers: Vec::new(),
+            origin: Origin::default(),
+            country: None,
+            language: None,
+            consents: Vec::new(),
+            consent_source: "test",
+            inbound: None,
+            import: None,
+            is_test: false,
+        };
+        let prepared = leads::prepare(&cx.db, &cx.cipher, &lead).await.unwrap();
+        let mut uow = cx.begin(Actor::System).await.unwrap();
+        let id = leads::create_or_merge(&mut uow, &lead, &prepared).await.unwrap().lead();
+        uow.commit().await.unwrap();
+        id
     }
 
     /// A lead that Meta knows.

@@ -10,6 +10,7 @@ mod leads;
 mod operations;
 mod problems;
 mod promises;
+mod reviews;
 mod serving;
 mod timeline;
 mod webhook;

@@ -3,6 +3,7 @@
 mod arrival;
 mod list;
 mod office;
+mod reviews;
 mod status;
 
 pub use office::Office;

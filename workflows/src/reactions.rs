@@ -45,7 +45,13 @@ fn react(event: &Event, now: DateTime<Utc>, waiting_alarm_after: Duration) -> Ve
             let ended = leads.iter().map(|lead| supersede::<AssignmentWatch>(lead.to_string(), "removed"));
             ended.chain([job(&DestroyKeys { leads: leads.clone() })]).collect()
         }
-        Event::LeadCreated { lead, pool } => begins_to_wait(*lead, *pool),
+        Event::LeadCreated { lead, pool } | Event::LeadUnmerged { lead, waits_in: Some(pool), .. } => {
+            begins_to_wait(*lead, *pool)
+        }
+        Event::LeadMerged { absorbed, .. } => vec![
+            supersede::<AssignmentWatch>(absorbed.to_string(), "merged"),
+            supersede::<AdminQueue>(absorbed.to_string(), "merged"),
+        ],
         Event::LeadReopened { lead, pool } | Event::LeadRedistributed { lead, pool } => {
             // A watch of its first life may still be about to end, or be set to an hour of that life.
             let ended = supersede::<AssignmentWatch>(lead.to_string(), "waits_again");
@@ -122,6 +128,9 @@ fn react(event: &Event, now: DateTime<Utc>, waiting_alarm_after: Duration) -> Ve
         | Event::ImportEnded { .. }
         | Event::ImportUndone { .. }
         | Event::TestLeadKept { .. }
+        | Event::DuplicatesSuspected { .. }
+        | Event::LeadsKeptApart { .. }
+        | Event::LeadUnmerged { .. }
         | Event::LeadEnquired { .. }
         | Event::LeadWaitsTooLong { .. }
         | Event::LeadStatusChanged { .. }
@@ -223,7 +232,7 @@ mod tests {
             (Event::LeadCreated { lead, pool }, waits.clone()),
             (
                 Event::LeadReopened { lead, pool },
-                [vec!["supersede distribution.assignment_watch"], waits].concat(),
+                [vec!["supersede distribution.assignment_watch"], waits.clone()].concat(),
             ),
             (
                 Event::LeadsAssigned { batch: RoutingBatchId::new(), pool, assignments: vec![(lead, user)] },
@@ -252,6 +261,14 @@ mod tests {
                 vec!["supersede distribution.assignment_watch", "job privacy.destroy_keys"],
             ),
             (Event::TestLeadKept { lead }, vec![]),
+            (Event::DuplicatesSuspected { pairs: vec![(lead, LeadId::new())] }, vec![]),
+            (
+                Event::LeadMerged { lead: LeadId::new(), absorbed: lead },
+                vec!["supersede distribution.assignment_watch", "supersede distribution.admin_queue"],
+            ),
+            (Event::LeadsKeptApart { lead, other: LeadId::new() }, vec![]),
+            (Event::LeadUnmerged { lead, survivor: LeadId::new(), waits_in: Some(pool) }, waits),
+            (Event::LeadUnmerged { lead, survivor: LeadId::new(), waits_in: None }, vec![]),
             (Event::LeadEnquired { lead }, vec![]),
             (Event::LeadWaitsTooLong { lead, since: later }, vec![]),
             (Event::LeadStatusChanged { lead, from: "new".into(), to: "lost".into() }, vec![]),

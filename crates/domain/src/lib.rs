@@ -40,6 +40,8 @@ pub mod nouns {
     nouns! {
         /// A person who may buy.
         Lead as LeadId;
+        /// Two leads that may be one person.
+        Review as ReviewId;
         /// One time that a person asked.
         Enquiry as EnquiryId;
         /// A raw event from a provider.

@@ -51,11 +51,12 @@ impl Job<Context> for PlaceCall {
         if call.session.status != CallStatus::Queued {
             return Ok(Outcome::Done);
         }
-        let key = cx.cipher.key(Subject::Lead(call.lead)).await.map_err(failure::privacy)?;
         let Some(dialled) = dialled else {
             return self.end(cx, lease, &call, Ended::refused(FailureKind::InvalidNumber)).await;
         };
-        let phone = open(&key, &call, &dialled.sealed)?;
+        let holder = cx.cipher.key(Subject::Lead(dialled.holder)).await.map_err(failure::privacy)?;
+        let phone = open(&holder, &call, &dialled.sealed)?;
+        let key = cx.cipher.key(Subject::Lead(call.lead)).await.map_err(failure::privacy)?;
         // Committed by itself, before anybody is asked.
         let begun = {
             let mut conn = cx.db.read().await?;

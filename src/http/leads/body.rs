@@ -20,6 +20,8 @@ pub const NO_CONTACT: Text =
     Text { tr: "Telefon ya da e-posta verin.", en: "Give a phone number or an e-mail address." };
 pub const UNKNOWN_STATUS: Text =
     Text { tr: "Böyle bir durum kodu yok.", en: "There is no such code of a status." };
+pub const NOT_OF_THE_PAIR: Text =
+    Text { tr: "Çiftteki kayıtlardan birini verin.", en: "Give one of the pair's leads." };
 pub const REASON: Text = Text {
     tr: "Neden bir koddur: en çok 60 küçük harf, rakam ve alt çizgi; cümle değil.",
     en: "A reason is a code of at most 60 lower-case letters, digits and underscores, not a sentence.",

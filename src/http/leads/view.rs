@@ -47,6 +47,8 @@ pub struct LeadSummary {
     /// Since when it waits for an agent.
     waiting_since: Option<DateTime<Utc>>,
     is_test: bool,
+    /// The lead that it was merged into, which is the one to work with.
+    merged_into: Option<Uuid>,
     /// Where it is without an owner: `pool`, or with the administrators, `admin`.
     queue: String,
     /// The promise that it is under; null when it is under none.
@@ -299,6 +301,7 @@ impl LeadSummary {
             updated_at: row.updated_at,
             waiting_since: row.waiting_since,
             is_test: row.is_test,
+            merged_into: row.merged_into,
             queue: row.queue,
             sla: row.sla.promise().map(|promise| Sla::new(promise, now)),
             version: row.version,

@@ -9,20 +9,24 @@ use sira_kernel::Actor;
 use crate::house::House;
 
 /// A list's command, the column that its pages go on by, and the option for it.
-const LISTS: [(&[&str], &str, &str); 4] = [
+const LISTS: [(&[&str], &str, &str); 5] = [
     (&["jobs", "ls"], "id", "--before"),
     (&["workflows", "ls"], "id", "--before"),
     (&["leads", "imports"], "id", "--before"),
+    (&["reviews", "ls"], "id", "--before"),
     (&["user", "ls"], "username", "--after"),
 ];
 
 /// Three of everything.
 async fn filled() -> House {
-    let house = House::new().await;
+    let mut house = House::new().await;
     let leads: Vec<_> = (0..3).map(|_| house.lead()).collect();
     house.announce(&leads).await;
+    house.react_by(|_, _| Vec::new());
     for number in 0..3 {
         house.person(&format!("user{number}"), Role::Agent, None).await;
+        // Three of one address make three pairs.
+        house.asks(Some(number), "shared").await;
         let id = ImportId::new();
         let cx = &house.parts.cx;
         let key = cx.cipher.create_key(Subject::Import(id), cx.clock.now()).await.unwrap();

@@ -270,7 +270,7 @@ async fn workers_survive_the_loss_of_every_connection() {
         w.until_began("long", round + 1).await;
         let killed = "select count(pg_terminate_backend(pid)) from pg_stat_activity
             where datname = current_database() and pid <> pg_backend_pid()";
-        assert!(w.count(killed).await > 3);
+        assert!(w.count(killed).await > 0, "somebody was connected");
         w.cx.gate.add_permits(1);
         w.until(LIVE, 0).await;
     }

@@ -176,9 +176,9 @@ impl TestApp {
         self.app.cx.begin(Actor::System).await.unwrap()
     }
 
-    /// A lead with the number `+90 555 000 xx xx`, owned by this user.
-    pub async fn lead(&self, number: u16, owner: Option<&User>) -> LeadId {
-        let lead = NewLead {
+    /// A person with the number `+90 555 000 xx xx` who asks.
+    pub fn person(&self, number: u16) -> NewLead {
+        NewLead {
             channel: Channel::Web,
             acquired_at: self.db.clock.now(),
             name: PersonName::parse("Örnek Kişi"),
@@ -193,7 +193,12 @@ impl TestApp {
             inbound: None,
             import: None,
             is_test: false,
-        };
+        }
+    }
+
+    /// The same as a lead, owned by this user.
+    pub async fn lead(&self, number: u16, owner: Option<&User>) -> LeadId {
+        let lead = self.person(number);
         let prepared = leads::prepare(&self.app.cx.db, &self.app.cx.cipher, &lead).await.unwrap();
         let mut uow = self.uow().await;
         let id = leads::create_or_merge(&mut uow, &lead, &prepared).await.unwrap().lead();

@@ -201,7 +201,9 @@ pub async fn find_open(conn: &mut PgConnection, lead: LeadId) -> Result<Option<C
 pub struct Dialled {
     /// The agent's line at the provider.
     pub line: String,
-    /// The number, sealed for [`crate::leads::CONTACT`] under the lead's key.
+    /// Whose number it is: the call's lead, or one that was merged into it.
+    pub holder: LeadId,
+    /// The number, sealed for [`crate::leads::CONTACT`] under the holder's key.
     pub sealed: Vec<u8>,
 }
 

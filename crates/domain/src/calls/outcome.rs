@@ -120,14 +120,15 @@ pub async fn record_outcome(
     if !store::set_disposition(uow.conn(), call.id, new.disposition, now).await? {
         return Err(OutcomeError::Recorded);
     }
-    let (id, lead) = (call.id, call.lead);
     let disposition = new.disposition.to_owned();
-    uow.record(Event::CallOutcomeRecorded { call: id, lead, disposition });
-    follow_ups::close(uow, lead, "done").await?;
+    uow.record(Event::CallOutcomeRecorded { call: call.id, lead: call.lead, disposition });
     let note = match new.note {
-        Some((key, text)) => Some(timeline::add_note(uow, lead, user.id, key, text).await?),
+        Some((key, text)) => Some(timeline::add_note(uow, call.lead, user.id, key, text).await?),
         None => None,
     };
+    // What follows is about the person, whose lead may be another one by now.
+    let lead = leads::find_survivor(uow.conn(), call.lead).await?;
+    follow_ups::close(uow, lead, "done").await?;
     if let Some(to) = new.next_status {
         let role = Some(user.role);
         let change = StatusChange { lead, expected_version: None, to, reason: new.reason, role };

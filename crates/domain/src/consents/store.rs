@@ -44,7 +44,7 @@ pub async fn newest(conn: &mut PgConnection, lead: LeadId) -> Result<Vec<(String
     let rows = sqlx::query!(
         r#"select distinct on (channel) channel, decision = 'granted' as "granted!"
          from consent_ledger
-         where lead_id = $1 and purpose = 'commercial'
+         where lead_id = any(lead_ids($1)) and purpose = 'commercial'
          order by channel, at desc, id desc"#,
         lead.uuid(),
     )
@@ -61,7 +61,7 @@ pub async fn newest_of_channel(
     let rows = sqlx::query!(
         r#"select distinct on (purpose) purpose, id, decision = 'granted' as "granted!"
          from consent_ledger
-         where lead_id = $1 and channel = $2
+         where lead_id = any(lead_ids($1)) and channel = $2
          order by purpose, at desc, id desc"#,
         lead.uuid(),
         channel.code(),

@@ -62,7 +62,7 @@ pub async fn find_until(
 ) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
     sqlx::query_scalar!(
         "select max(until) from cooling_offs
-         where lead_id = $1 and user_id = $2 and ended_at is null and until > $3",
+         where lead_id = any(lead_ids($1)) and user_id = $2 and ended_at is null and until > $3",
         lead.uuid(),
         user.uuid(),
         now,
@@ -81,7 +81,7 @@ pub async fn list_of_lead(
         "select cooling.id, cooling.user_id, person.display_name as user_name, cooling.reason, cooling.opened_at,
              cooling.until
          from cooling_offs cooling join users person on person.id = cooling.user_id
-         where cooling.lead_id = $1 and cooling.ended_at is null and cooling.until > $2
+         where cooling.lead_id = any(lead_ids($1)) and cooling.ended_at is null and cooling.until > $2
          order by cooling.until, cooling.id
          limit 200",
         lead.uuid(),
@@ -97,9 +97,13 @@ pub async fn list_pairs(
     now: DateTime<Utc>,
 ) -> Result<Vec<(Uuid, Uuid)>, sqlx::Error> {
     let rows = sqlx::query!(
-        "select distinct lead_id, user_id from cooling_offs
-         where lead_id = any($1) and ended_at is null and until > $2
-         order by lead_id, user_id",
+        r#"select lead_id as "lead_id!", user_id as "user_id!" from cooling_offs
+           where lead_id = any($1) and ended_at is null and until > $2
+           union
+           select merged.merged_into, cooling.user_id
+           from leads merged join cooling_offs cooling on cooling.lead_id = merged.id
+           where merged.merged_into = any($1) and cooling.ended_at is null and cooling.until > $2
+           order by 1, 2"#,
         leads,
         now,
     )

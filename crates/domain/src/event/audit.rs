@@ -37,6 +37,21 @@ impl Event {
                 Entry::new("leads.removed", "leads", &"", json!({ "leads": leads }))
             }
             Self::TestLeadKept { lead } => Entry::new("lead.test_kept", "lead", lead, json!({})),
+            Self::DuplicatesSuspected { pairs } => {
+                Entry::new("leads.duplicates_suspected", "leads", &"", json!({ "pairs": pairs }))
+            }
+            Self::LeadMerged { lead, absorbed } => {
+                Entry::new("lead.merged", "lead", lead, json!({ "absorbed": absorbed }))
+            }
+            Self::LeadsKeptApart { lead, other } => {
+                Entry::new("lead.kept_apart", "lead", lead, json!({ "other": other }))
+            }
+            Self::LeadUnmerged { lead, survivor, waits_in } => Entry::new(
+                "lead.unmerged",
+                "lead",
+                lead,
+                json!({ "survivor": survivor, "waits_in": waits_in }),
+            ),
             Self::LeadEnquired { lead } => Entry::new("lead.enquired", "lead", lead, json!({})),
             Self::LeadReopened { lead, pool } => {
                 Entry::new("lead.reopened", "lead", lead, json!({ "pool": pool }))

@@ -30,6 +30,10 @@ impl Event {
                 leads.iter().map(told).collect()
             }
             Self::LeadCreated { lead, .. } => one("lead.created", *lead, json!({})),
+            Self::LeadMerged { lead, absorbed } => one("lead.merged", *lead, json!({ "absorbed": absorbed })),
+            Self::LeadUnmerged { lead, survivor, .. } => {
+                one("lead.unmerged", *lead, json!({ "survivor": survivor }))
+            }
             Self::LeadEnquired { lead } => one("lead.enquired", *lead, json!({})),
             Self::LeadReopened { lead, .. } => one("lead.reopened", *lead, json!({})),
             Self::LeadStatusChanged { lead, from, to } => {
@@ -101,6 +105,8 @@ impl Event {
             | Self::ImportUndoRequested { .. }
             | Self::ImportUndone { .. }
             | Self::LeadsRemoved { .. }
+            | Self::DuplicatesSuspected { .. }
+            | Self::LeadsKeptApart { .. }
             | Self::TestLeadKept { .. }
             | Self::LeadsLeftWaiting { .. }
             | Self::CapacityFreed { .. }

@@ -95,6 +95,34 @@ pub enum Event {
         /// The lead.
         lead: LeadId,
     },
+    /// Pairs of leads may be one person each: somebody is to decide.
+    DuplicatesSuspected {
+        /// The pairs.
+        pairs: Vec<(LeadId, LeadId)>,
+    },
+    /// Two leads were found to be one person.
+    LeadMerged {
+        /// The lead that stays.
+        lead: LeadId,
+        /// The lead that is read with it from now on.
+        absorbed: LeadId,
+    },
+    /// Two leads were found to be two persons.
+    LeadsKeptApart {
+        /// One.
+        lead: LeadId,
+        /// The other.
+        other: LeadId,
+    },
+    /// A merge was taken back.
+    LeadUnmerged {
+        /// The lead that is one of its own again.
+        lead: LeadId,
+        /// The lead that it belonged to.
+        survivor: LeadId,
+        /// The pool, when it waits in one for an agent.
+        waits_in: Option<PoolId>,
+    },
     /// A known person asked again.
     LeadEnquired {
         /// The lead.
@@ -152,7 +180,7 @@ pub enum Event {
         lead: LeadId,
         /// Who had it.
         user: UserId,
-        /// The status that it entered, or `sla` when nobody acted in time.
+        /// The status that it entered, `sla` when nobody acted in time, or `merged`.
         reason: String,
     },
     /// A lead went to the administrators.
@@ -284,7 +312,7 @@ pub enum Event {
         satisfied: bool,
         /// Whether it had been breached.
         breached: bool,
-        /// What ended it: `call`, `status`, `reassigned`, `queued`.
+        /// What ended it: `call`, `status`, `reassigned`, `queued`, `merged`.
         reason: &'static str,
     },
     /// The due times of promises were computed anew.

@@ -37,6 +37,12 @@ impl Event {
                 entry(*lead, Kind::Lead, "lead.created", json!({ "pool": pool }))
             }
             Self::TestLeadKept { lead } => entry(*lead, Kind::Lead, "lead.testKept", json!({})),
+            Self::LeadMerged { lead, absorbed } => {
+                entry(*lead, Kind::Lead, "lead.merged", json!({ "absorbed": absorbed }))
+            }
+            Self::LeadUnmerged { lead, survivor, .. } => {
+                entry(*lead, Kind::Lead, "lead.unmerged", json!({ "survivor": survivor }))
+            }
             Self::LeadEnquired { lead } => entry(*lead, Kind::Lead, "lead.enquired", json!({})),
             Self::LeadReopened { lead, pool } => {
                 entry(*lead, Kind::Lead, "lead.reopened", json!({ "pool": pool }))
@@ -145,6 +151,8 @@ impl Event {
             | Self::ImportUndoRequested { .. }
             | Self::ImportUndone { .. }
             | Self::LeadsRemoved { .. }
+            | Self::DuplicatesSuspected { .. }
+            | Self::LeadsKeptApart { .. }
             | Self::LeadsLeftWaiting { .. }
             | Self::CapacityFreed { .. }
             | Self::LeadUnqueued { .. }

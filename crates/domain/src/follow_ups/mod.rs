@@ -53,6 +53,20 @@ pub async fn close(uow: &mut Uow, lead: LeadId, state: &'static str) -> Result<b
     Ok(true)
 }
 
+/// What was agreed about one lead is agreed about another, of the same person: of two open follow-ups the earlier one stays.
+/// The caller has locked both leads.
+pub(crate) async fn hand_over(uow: &mut Uow, from: LeadId, to: LeadId) -> Result<(), sqlx::Error> {
+    let Some(theirs) = find_open(uow.conn(), from).await? else { return Ok(()) };
+    close(uow, from, "superseded").await?;
+    let own = find_open(uow.conn(), to).await?;
+    if own.is_none_or(|own| theirs.due_at < own.due_at) {
+        // One that is overdue is told at once.
+        let due_at = theirs.due_at.max(uow.now());
+        plan(uow, to, UserId::from_uuid(theirs.user_id), due_at).await?;
+    }
+    Ok(())
+}
+
 /// The time of an open follow-up has come: tells the lead's owner, or who planned it, once; the promises about the lead
 /// run again. Records [`Event::FollowUpDue`]; `false` when it is closed or was told already.
 pub async fn remind(uow: &mut Uow, follow_up: FollowUpId) -> Result<bool, sqlx::Error> {

@@ -41,11 +41,13 @@ pub enum Permission {
     ReopenLeads,
     /// Give leads of the administrators' queue back to their pools, and correct wrong numbers.
     RedistributeLeads,
+    /// Decide whether two leads are one person.
+    MergeLeads,
     /// See what was said with providers, without numbers.
     ViewExchanges,
     /// Change what is promised about leads, and when.
     ManageSla,
-    /// See jobs, workflows and the quarantine.
+    /// See jobs, workflows, the quarantine and the review queue.
     ViewOperations,
     /// Retry and cancel jobs.
     ManageOperations,
@@ -78,6 +80,7 @@ impl Role {
                 | P::ReopenLeads
                 | P::ViewDocs => true,
                 P::RedistributeLeads
+                | P::MergeLeads
                 | P::ViewExchanges
                 | P::ManageSla
                 | P::ViewOperations
@@ -90,6 +93,7 @@ impl Role {
                 | P::ImportLeads
                 | P::ReopenLeads
                 | P::RedistributeLeads
+                | P::MergeLeads
                 | P::ViewExchanges
                 | P::ManageSla
                 | P::ViewOperations
@@ -104,6 +108,7 @@ impl Role {
                 | P::CallLeads
                 | P::ReopenLeads
                 | P::RedistributeLeads
+                | P::MergeLeads
                 | P::ManageSla
                 | P::ManageOperations
                 | P::ViewMetrics => false,
@@ -124,7 +129,7 @@ impl Role {
 
 impl Permission {
     /// All permissions.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ViewLeads,
         Self::CreateLeads,
         Self::ImportLeads,
@@ -132,6 +137,7 @@ impl Permission {
         Self::CallLeads,
         Self::ReopenLeads,
         Self::RedistributeLeads,
+        Self::MergeLeads,
         Self::ViewExchanges,
         Self::ManageSla,
         Self::ViewOperations,
@@ -150,6 +156,7 @@ impl Permission {
             Self::CallLeads => "leads.call",
             Self::ReopenLeads => "leads.reopen",
             Self::RedistributeLeads => "leads.redistribute",
+            Self::MergeLeads => "leads.merge",
             Self::ViewExchanges => "exchanges.view",
             Self::ManageSla => "sla.manage",
             Self::ViewOperations => "operations.view",
@@ -202,6 +209,7 @@ mod tests {
             ("leads.call", [true, true, true, false]),
             ("leads.reopen", [true, true, false, false]),
             ("leads.redistribute", [true, false, false, false]),
+            ("leads.merge", [true, false, false, false]),
             ("exchanges.view", [true, false, false, true]),
             ("sla.manage", [true, false, false, false]),
             ("operations.view", [true, false, false, true]),

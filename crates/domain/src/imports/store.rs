@@ -416,6 +416,8 @@ pub async fn list_untouched(
              and not exists (select from follow_ups where lead_id = lead.id)
              and not exists (select from contact_decisions where lead_id = lead.id)
              and not exists (select from calls where lead_id = lead.id)
+             and not exists (select from lead_reviews
+                             where lead.id in (lead_id, other_id) and state <> 'open')
          order by enquiry.id limit $2",
         id.uuid(),
         i64::from(limit),

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::prepare::{Kind, Prepared};
+use super::reviews;
 use super::status::{self, StatusStep};
 use super::store::{self, arrival as sql};
 use super::{LeadError, NewLead};
@@ -70,7 +71,8 @@ pub async fn create_or_merge(
 /// says whether the person is new; two equal leads at the same moment become one. Without a phone, a known e-mail
 /// joins the lead that has it; there a lock on the address, held to the end of the transaction, takes the place
 /// of the unique key. The same e-mail with another phone is another lead. Of several phone numbers the one that
-/// is known longest decides; numbers that belong to other leads stay theirs.
+/// is known longest decides; numbers that belong to other leads stay theirs. Where that leaves two leads that share a
+/// contact, people decide whether they are one: see [`super::reviews`].
 ///
 /// A batch is at most [`super::BATCH_MAX`] leads that were prepared together. Rows go in by blind index and by id, so that
 /// two batches wait for one another instead of deadlocking; a deadlock all the same is a lost race.
@@ -92,6 +94,7 @@ pub async fn create_or_merge_all(
     let (known, new): (Vec<_>, Vec<_>) = with_origin.iter().copied().partition(|(one, _)| one.prepared.known);
     create(uow, &new).await?;
     let terminal = join(uow, &known).await?;
+    reviews::propose(uow, arriving).await?;
     let arrivals = judge(arriving, terminal);
     record(uow, &with_origin, &arrivals).await?;
     for (one, arrival) in arriving.iter().zip(&arrivals) {

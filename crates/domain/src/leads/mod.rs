@@ -2,6 +2,9 @@
 //!
 //! [`prepare`] makes the key and seals, [`create_or_merge`] writes: the same two steps for every door.
 //!
+//! Two leads that turn out to be one person are merged by people: [`reviews`]. A merged lead keeps its rows under its own
+//! key and points at the one that stays, which is read with them; nothing is written to a merged lead.
+//!
 //! **Invariant:** a phone number belongs to one lead; the unique key over its blind index decides, never a read.
 //! Personal data reaches the tables sealed; beside it stand a masked form to show and a blind index to find by.
 
@@ -10,6 +13,7 @@ pub mod detail;
 mod prepare;
 mod queue;
 mod removal;
+pub mod reviews;
 pub mod search;
 mod status;
 mod store;
@@ -140,6 +144,30 @@ pub enum LeadError {
     /// There is no such lead, or it is out of the caller's scope.
     #[error("no such lead")]
     NotFound,
+    /// The lead was merged into another, which is the one to work with.
+    #[error("the lead was merged into another one: {into}")]
+    Merged {
+        /// The lead that stays.
+        into: LeadId,
+    },
+    /// The two are one already.
+    #[error("the leads are merged already")]
+    AlreadyMerged,
+    /// The two are not merged.
+    #[error("the leads are not merged")]
+    NotMerged,
+    /// The time in which a merge can be taken back is over.
+    #[error("a merge can be taken back for {} days", reviews::UNMERGE_DAYS)]
+    UnmergeTooLate,
+    /// Neither lead of the pair has this id.
+    #[error("the lead that stays is one of the pair")]
+    NotOfThePair,
+    /// An open lead is not merged into a closed one: the enquiry would be forgotten.
+    #[error("an open lead is not merged into a closed one")]
+    SurvivorClosed,
+    /// The lead that is to go is being called.
+    #[error("the lead is being called")]
+    CallUnderWay,
     /// The lead has changed since the caller read it.
     #[error("the lead has changed meanwhile: it is at version {current} now")]
     VersionConflict {
@@ -278,6 +306,11 @@ pub async fn list_standings(
 /// Whether there is any lead that did not come by one of these forms, which are named by their platforms' ids.
 pub async fn exists_outside_forms(conn: &mut PgConnection, forms: &[&str]) -> Result<bool, sqlx::Error> {
     store::exists_outside_forms(conn, forms).await
+}
+
+/// The lead to work with: the one that this one was merged into, or itself.
+pub(crate) async fn find_survivor(conn: &mut PgConnection, lead: LeadId) -> Result<LeadId, sqlx::Error> {
+    store::find_survivor(conn, lead).await
 }
 
 /// Since when a lead waits for an agent; `None` when it has one, never waits, or does not exist.

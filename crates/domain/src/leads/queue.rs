@@ -40,7 +40,7 @@ pub(super) async fn enter(
 }
 
 /// Takes a lead from its owner because nobody acted in time: it goes to the administrators, its status stays, and the
-/// promises about it are over. A lead that is closed, or in the queue already, stays where it is.
+/// promises about it are over. A lead that is closed, merged into another, or in the queue already, stays where it is.
 ///
 /// # Errors
 /// [`LeadError::NotFound`].
@@ -51,7 +51,7 @@ pub(crate) async fn take_to_admin_queue(
 ) -> Result<(), LeadError> {
     let current = sql::lock(uow.conn(), lead).await?.ok_or(LeadError::NotFound)?;
     sla::supersede(uow, lead, "queued").await?;
-    if current.queued || current.terminal || current.is_test {
+    if current.queued || current.terminal || current.is_test || current.merged_into.is_some() {
         return Ok(());
     }
     let owner = current.owner_id.map(UserId::from_uuid);
@@ -62,10 +62,10 @@ pub(crate) async fn take_to_admin_queue(
 /// [`Event::LeadRedistributed`]. A lead that is not in the queue stays where it is, and `false` is answered.
 ///
 /// # Errors
-/// [`LeadError::Uncontactable`] while its number is known to be wrong and there is no other; and those of
+/// [`LeadError::Merged`]; [`LeadError::Uncontactable`] while its number is known to be wrong and there is no other; and those of
 /// [`change_status`].
 pub async fn redistribute(uow: &mut Uow, lead: LeadId, role: Option<Role>) -> Result<bool, LeadError> {
-    let current = sql::lock(uow.conn(), lead).await?.ok_or(LeadError::NotFound)?;
+    let current = sql::lock(uow.conn(), lead).await?.ok_or(LeadError::NotFound)?.unmerged()?;
     if !current.queued {
         return Ok(false);
     }
@@ -111,10 +111,10 @@ pub fn prepare_phone(cipher: &Cipher, key: &DataKey, phone: &PhoneNumber) -> Pre
 /// queue for just this goes back to its pool.
 ///
 /// # Errors
-/// [`LeadError::NotFound`]; [`LeadError::PhoneTaken`] when the number belongs to another lead.
+/// [`LeadError::NotFound`], [`LeadError::Merged`]; [`LeadError::PhoneTaken`] when the number belongs to another lead.
 pub async fn correct_phone(uow: &mut Uow, lead: LeadId, phone: &PreparedPhone) -> Result<i64, LeadError> {
     let now = uow.now();
-    let current = sql::lock(uow.conn(), lead).await?.ok_or(LeadError::NotFound)?;
+    let current = sql::lock(uow.conn(), lead).await?.ok_or(LeadError::NotFound)?.unmerged()?;
     if !sql::insert_phone(uow.conn(), lead, phone, now).await? {
         return Err(LeadError::PhoneTaken);
     }
@@ -124,6 +124,15 @@ pub async fn correct_phone(uow: &mut Uow, lead: LeadId, phone: &PreparedPhone) -
         redistribute(uow, lead, None).await?;
     }
     Ok(version)
+}
+
+impl sql::Current {
+    fn unmerged(self) -> Result<Self, LeadError> {
+        match self.merged_into {
+            Some(into) => Err(LeadError::Merged { into: into.into() }),
+            None => Ok(self),
+        }
+    }
 }
 
 impl PreparedPhone {

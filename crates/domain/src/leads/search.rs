@@ -105,6 +105,8 @@ pub struct LeadRow {
     pub is_test: bool,
     /// Since when it waits for an agent.
     pub waiting_since: Option<DateTime<Utc>>,
+    /// The lead that it was merged into.
+    pub merged_into: Option<Uuid>,
     /// Where it is without an owner: `pool`, or with the administrators, `admin`.
     pub queue: String,
     /// Masked name.
@@ -139,13 +141,20 @@ pub struct Page {
 const COLUMNS: &str = "select lead.id, lead.reference, lead.status, lead.status_since, lead.owner_id,
          owner.display_name as owner_name, lead.team_id, team.name as team_name, lead.pool_id, lead.channel,
          campaign.name as campaign_name, lead.acquired_at, lead.created_at, lead.updated_at, lead.version,
-         lead.is_test, lead.waiting_since, lead.queue, lead.name_masked,
+         lead.is_test, lead.waiting_since, lead.queue,
+         coalesce(lead.name_masked, (select name_masked from leads where merged_into = lead.id and name_masked is not null
+                                     order by id limit 1)) as name_masked,
          sla.policy as sla_policy, sla.due_at as sla_due_at, sla.paused_until as sla_paused_until,
          sla.breached_at as sla_breached_at, sla.reminded as sla_reminded, sla.left_s as sla_left_s,
-         (select masked from lead_contacts where lead_id = lead.id and kind = 'phone'
-          order by invalid_since is not null, id limit 1) as phone_masked,
-         (select masked from lead_contacts where lead_id = lead.id and kind = 'email' order by id limit 1)
-             as email_masked
+         lead.merged_into,
+         (select contact.masked from lead_contacts contact
+          where contact.kind = 'phone' and contact.lead_id in (
+              select lead.id union all select merged.id from leads merged where merged.merged_into = lead.id)
+          order by contact.invalid_since is not null, contact.id limit 1) as phone_masked,
+         (select contact.masked from lead_contacts contact
+          where contact.kind = 'email' and contact.lead_id in (
+              select lead.id union all select merged.id from leads merged where merged.merged_into = lead.id)
+          order by contact.id limit 1) as email_masked
      from leads lead
      left join users owner on owner.id = lead.owner_id
      left join teams team on team.id = lead.team_id
@@ -159,7 +168,8 @@ const COLUMNS: &str = "select lead.id, lead.reference, lead.status, lead.status_
      ) sla on true
      where true";
 
-/// Lists at most `limit` leads (and at most [`PAGE_MAX`]) of the scope that the filter lets through.
+/// Lists at most `limit` leads (and at most [`PAGE_MAX`]) of the scope that the filter lets through. Leads that were merged
+/// into another are not listed.
 pub async fn search(
     conn: &mut PgConnection,
     scope: Scope,
@@ -170,6 +180,7 @@ pub async fn search(
     let limit = usize::from(limit.clamp(1, PAGE_MAX));
     let mut query = QueryBuilder::new(COLUMNS);
     push_scope(&mut query, scope);
+    query.push(" and lead.merged_into is null");
     push_filter(&mut query, filter);
     push_seek(&mut query, seek, limit + 1);
     let mut rows: Vec<LeadRow> = query.build_query_as().fetch_all(conn).await?;
@@ -194,6 +205,13 @@ pub async fn find(conn: &mut PgConnection, scope: Scope, id: LeadId) -> Result<O
     push_scope(&mut query, scope);
     query.push(" and lead.id = ").push_bind(id.uuid());
     query.build_query_as().fetch_optional(conn).await
+}
+
+/// These leads as lists show them, whoever may see them; in no order.
+pub(super) async fn list(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<LeadRow>, sqlx::Error> {
+    let mut query = QueryBuilder::new(COLUMNS);
+    query.push(" and lead.id = any(").push_bind(ids.to_vec()).push(")");
+    query.build_query_as().fetch_all(conn).await
 }
 
 fn push_scope(query: &mut QueryBuilder<Postgres>, scope: Scope) {

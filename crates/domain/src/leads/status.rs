@@ -62,7 +62,7 @@ fn is_code(reason: &str) -> bool {
 /// lead has changes nothing.
 ///
 /// # Errors
-/// [`LeadError::NotFound`], [`LeadError::VersionConflict`], [`LeadError::UnknownStatus`],
+/// [`LeadError::NotFound`], [`LeadError::Merged`], [`LeadError::VersionConflict`], [`LeadError::UnknownStatus`],
 /// [`LeadError::TransitionNotAllowed`], [`LeadError::ReasonRequired`], [`LeadError::ReasonNotACode`],
 /// [`LeadError::Uncontactable`] when it would leave the administrators' queue with a wrong number, and
 /// [`LeadError::Distribution`] when the owner of a closed lead that is opened again is at capacity.
@@ -72,6 +72,9 @@ pub async fn change_status(uow: &mut Uow, change: &StatusChange<'_>) -> Result<S
         return Err(LeadError::ReasonNotACode);
     }
     let current = sql::lock(uow.conn(), lead).await?.ok_or(LeadError::NotFound)?;
+    if let Some(into) = current.merged_into {
+        return Err(LeadError::Merged { into });
+    }
     if change.expected_version.is_some_and(|expected| expected != current.version) {
         return Err(LeadError::VersionConflict { current: current.version });
     }

@@ -114,6 +114,8 @@ pub struct Position {
 pub struct Row {
     /// The row.
     pub id: Uuid,
+    /// The lead that it happened to: the one that was asked for, or one that was merged into it.
+    pub lead: LeadId,
     /// When.
     pub at: DateTime<Utc>,
     /// What one filters by: a [`Kind`]'s stored name.
@@ -130,7 +132,7 @@ pub struct Row {
     pub reference: Option<Uuid>,
     /// Ids, codes and numbers.
     pub body: Value,
-    /// The note, sealed for [`NOTE`].
+    /// The note, sealed for [`NOTE`] under the lead's key.
     pub note_sealed: Option<Vec<u8>>,
 }
 
@@ -141,7 +143,7 @@ impl Row {
     }
 }
 
-/// Entries of a lead, newest first, from after a place; of these kinds, or of all when none is named. At most `limit`
+/// Entries of a lead and of those merged into it, newest first, from after a place; of these kinds, or of all when none is named. At most `limit`
 /// rows, and at most [`PAGE_MAX`] and one that tells whether there is another page.
 pub async fn list(
     conn: &mut PgConnection,

@@ -54,11 +54,11 @@ pub async fn list(
         Row,
         r#"select entry.id, entry.at, entry.kind, entry.code, entry.actor_kind, entry.actor,
              person.display_name as "actor_name?", entry.reference, entry.body,
-             note.body_sealed as "note_sealed?"
+             note.body_sealed as "note_sealed?", entry.lead_id as lead
          from timeline_entries entry
          left join users person on entry.actor_kind = 'user' and person.id::text = entry.actor
          left join lead_notes note on entry.kind = 'note' and note.id = entry.reference
-         where entry.lead_id = $1
+         where entry.lead_id = any(lead_ids($1))
              and (cardinality($2::text[]) = 0 or entry.kind = any($2))
              and ($3::timestamptz is null or (entry.at, entry.id) < ($3, $4::uuid))
          order by entry.at desc, entry.id desc

@@ -26,12 +26,12 @@ pub async fn find_facts(
 ) -> Result<Option<Facts>, sqlx::Error> {
     let (minute, hour) = (TimeDelta::minutes(1), TimeDelta::hours(1));
     let row = sqlx::query!(
-        r#"select lead.owner_id, lead.is_test, status.terminal,
+        r#"select lead.owner_id, lead.is_test, status.terminal or lead.merged_into is not null as "closed!",
              (select contact.id from lead_contacts contact
-              where contact.lead_id = lead.id and contact.kind = 'phone' and contact.invalid_since is null
+              where contact.lead_id = any(lead_ids($1)) and contact.kind = 'phone' and contact.invalid_since is null
               order by contact.id limit 1) as contact,
              (select person.extension from users person where person.id = $2) as line,
-             exists (select from calls where lead_id = lead.id and ended_at is null) as "call_open!",
+             exists (select from calls where lead_id = any(lead_ids($1)) and ended_at is null) as "call_open!",
              by_user.calls as "user_calls!", by_user.oldest as user_oldest,
              by_lead.calls as "lead_calls!", by_lead.oldest as lead_oldest
            from leads lead
@@ -42,7 +42,7 @@ pub async fn find_facts(
            ) by_user
            cross join lateral (
                select count(*) as calls, min(requested_at) as oldest from calls
-               where lead_id = lead.id and requested_at > $4
+               where lead_id = any(lead_ids($1)) and requested_at > $4
            ) by_lead
            where lead.id = $1"#,
         wish.lead.uuid(),
@@ -61,7 +61,7 @@ pub async fn find_facts(
         line: row.line,
         owner: row.owner_id.map(UserId::from_uuid),
         is_test: row.is_test,
-        closed: row.terminal,
+        closed: row.closed,
         contact: row.contact,
         consents: said,
         cooling_until,

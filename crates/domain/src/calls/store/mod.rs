@@ -274,7 +274,9 @@ pub async fn is_in_scope(conn: &mut PgConnection, scope: Scope, id: CallId) -> R
     };
     sqlx::query_scalar!(
         r#"select exists (
-             select from calls call join leads lead on lead.id = call.lead_id
+             select from calls call
+             join leads own on own.id = call.lead_id
+             join leads lead on lead.id = coalesce(own.merged_into, own.id)
              where call.id = $1
                  and ($2::uuid is null or call.user_id = $2 or lead.owner_id = $2)
                  and ($3::uuid is null or lead.team_id = $3)
@@ -297,9 +299,9 @@ pub async fn find_open(conn: &mut PgConnection, lead: LeadId) -> Result<Option<C
 pub async fn find_dialled(conn: &mut PgConnection, call: &Call) -> Result<Option<Dialled>, sqlx::Error> {
     sqlx::query_as!(
         Dialled,
-        r#"select person.extension as "line!", contact.sealed
+        r#"select person.extension as "line!", contact.lead_id as holder, contact.sealed
            from lead_contacts contact, users person
-           where contact.id = $1 and contact.lead_id = $2 and contact.invalid_since is null
+           where contact.id = $1 and contact.lead_id = any(lead_ids($2)) and contact.invalid_since is null
                and person.id = $3 and person.extension is not null"#,
         call.contact.uuid(),
         call.lead.uuid(),

@@ -130,7 +130,7 @@ pub async fn lock_leads(conn: &mut PgConnection, ids: &HashSet<LeadId>) -> Resul
         Current,
         "select lead.id, lead.status, lead.status_since, status.terminal
          from leads lead join statuses status on status.code = lead.status
-         where lead.id = any($1) and not lead.is_test
+         where lead.id = any($1) and not lead.is_test and lead.merged_into is null
          order by lead.id
          for update of lead",
         &ids,
@@ -154,7 +154,11 @@ pub async fn count_held(conn: &mut PgConnection, arriving: &[Arriving<'_>]) -> R
     let held = sqlx::query_scalar!(
         r#"select count(distinct asked.place) as "held!"
          from unnest($1::bigint[], $2::uuid[], $3::text[], $4::bytea[]) as asked (place, lead_id, kind, blind_index)
-         join lead_contacts contact using (lead_id, kind, blind_index)
+         cross join lateral (
+             select asked.lead_id union all select id from leads where merged_into = asked.lead_id
+         ) as holder (lead_id)
+         join lead_contacts contact on contact.lead_id = holder.lead_id and contact.kind = asked.kind
+             and contact.blind_index = asked.blind_index
          where not contact.shared and not contact.is_test and contact.invalid_since is null"#,
         &places,
         &leads,

@@ -18,7 +18,7 @@ pub async fn contacts(conn: &mut PgConnection, id: LeadId) -> Result<Vec<Contact
     sqlx::query_as!(
         Contact,
         "select id, kind, masked, shared, invalid_since from lead_contacts
-         where lead_id = $1 order by kind desc, id limit $2",
+         where lead_id = any(lead_ids($1)) order by kind desc, id limit $2",
         id.uuid(),
         HISTORY_MAX,
     )
@@ -37,7 +37,7 @@ pub async fn enquiries(conn: &mut PgConnection, id: LeadId) -> Result<Vec<Enquir
          left join ad_sets ad_set on ad_set.id = enquiry.ad_set_id
          left join ads ad on ad.id = enquiry.ad_id
          left join lead_forms form on form.id = enquiry.form_id
-         where enquiry.lead_id = $1
+         where enquiry.lead_id = any(lead_ids($1))
          order by enquiry.received_at desc, enquiry.id desc
          limit $2"#,
         id.uuid(),

@@ -4,6 +4,7 @@ pub mod arrival;
 pub mod detail;
 pub mod queue;
 pub mod removal;
+pub mod reviews;
 pub mod status;
 
 use std::cmp::Reverse;
@@ -16,7 +17,8 @@ use uuid::Uuid;
 use super::{Standing, Status};
 use crate::nouns::{LeadId, UserId};
 
-/// Whose numbers they are: by blind index the first contact row, which is the oldest relation, and its lead.
+/// Whose numbers they are: by blind index the first contact row, which is the oldest relation, and its lead; for a merged
+/// lead the one that stays.
 pub type Phones = HashMap<Vec<u8>, (Uuid, LeadId)>;
 /// Whose addresses they are: by blind index the lead, ranked: open before closed, then the newest.
 pub type Emails = HashMap<Vec<u8>, ((bool, Reverse<DateTime<Utc>>, Reverse<Uuid>), LeadId)>;
@@ -27,13 +29,15 @@ pub async fn find_by_phones(conn: &mut PgConnection, indexes: &[&[u8]]) -> Resul
     }
     // A number has at most one row: its unique key.
     let rows = sqlx::query!(
-        "select id, lead_id, blind_index from lead_contacts
-         where blind_index = any($1) and kind = 'phone' and not shared and not is_test and invalid_since is null",
+        r#"select contact.id, coalesce(lead.merged_into, lead.id) as "lead!", contact.blind_index
+           from lead_contacts contact join leads lead on lead.id = contact.lead_id
+           where contact.blind_index = any($1) and contact.kind = 'phone' and not contact.shared
+             and not contact.is_test and contact.invalid_since is null"#,
         indexes as &[&[u8]],
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.blind_index, (row.id, row.lead_id.into()))).collect())
+    Ok(rows.into_iter().map(|row| (row.blind_index, (row.id, row.lead.into()))).collect())
 }
 
 pub async fn find_by_emails(conn: &mut PgConnection, indexes: &[&[u8]]) -> Result<Emails, sqlx::Error> {
@@ -43,7 +47,8 @@ pub async fn find_by_emails(conn: &mut PgConnection, indexes: &[&[u8]]) -> Resul
     let rows = sqlx::query!(
         "select distinct on (contact.blind_index) contact.blind_index, lead.id, lead.created_at, status.terminal
          from lead_contacts contact
-         join leads lead on lead.id = contact.lead_id
+         join leads own on own.id = contact.lead_id
+         join leads lead on lead.id = coalesce(own.merged_into, own.id)
          join statuses status on status.code = lead.status
          where contact.blind_index = any($1) and contact.kind = 'email' and not contact.shared
            and not contact.is_test
@@ -119,6 +124,16 @@ pub async fn list_statuses(conn: &mut PgConnection) -> Result<Vec<Status>, sqlx:
     )
     .fetch_all(conn)
     .await
+}
+
+pub async fn find_survivor(conn: &mut PgConnection, lead: LeadId) -> Result<LeadId, sqlx::Error> {
+    let survivor = sqlx::query_scalar!(
+        r#"select coalesce(merged_into, id) as "survivor!" from leads where id = $1"#,
+        lead.uuid()
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(survivor.into())
 }
 
 /// Since when it waits.

@@ -17,6 +17,7 @@ pub struct Current {
     pub terminal: bool,
     pub load_weight: i16,
     pub redistribute: Option<String>,
+    pub merged_into: Option<Uuid>,
 }
 
 // Locked so that owner and queue stay as they are read until the move is written.
@@ -24,7 +25,7 @@ pub async fn lock(conn: &mut PgConnection, lead: LeadId) -> Result<Option<Curren
     sqlx::query_as!(
         Current,
         r#"select lead.status, lead.owner_id, lead.pool_id, lead.is_test, lead.queue = 'admin' as "queued!",
-             status.terminal, status.load_weight, status.redistribute
+             status.terminal, status.load_weight, status.redistribute, lead.merged_into
            from leads lead join statuses status on status.code = lead.status
            where lead.id = $1 for update of lead"#,
         lead.uuid(),
@@ -78,9 +79,11 @@ pub async fn leave(conn: &mut PgConnection, lead: LeadId, now: DateTime<Utc>) ->
 pub async fn is_contactable(conn: &mut PgConnection, lead: LeadId) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select not exists (
-               select from lead_contacts where lead_id = $1 and kind = 'phone' and invalid_since is not null
+               select from lead_contacts
+               where lead_id = any(lead_ids($1)) and kind = 'phone' and invalid_since is not null
            ) or exists (
-               select from lead_contacts where lead_id = $1 and kind = 'phone' and invalid_since is null
+               select from lead_contacts
+               where lead_id = any(lead_ids($1)) and kind = 'phone' and invalid_since is null
            ) as "contactable!""#,
         lead.uuid(),
     )
@@ -114,10 +117,10 @@ pub async fn insert_phone(
     }
     let revived = sqlx::query!(
         "update lead_contacts own set invalid_since = null
-         where own.lead_id = $1 and own.kind = 'phone' and own.blind_index = $2
+         where own.lead_id = any(lead_ids($1)) and own.kind = 'phone' and own.blind_index = $2
              and not exists (
                  select from lead_contacts other
-                 where other.kind = 'phone' and other.blind_index = $2 and other.lead_id <> $1
+                 where other.kind = 'phone' and other.blind_index = $2 and other.lead_id <> all(lead_ids($1))
                      and not other.shared and not other.is_test and other.invalid_since is null
              )",
         lead.uuid(),

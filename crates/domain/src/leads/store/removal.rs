@@ -27,7 +27,8 @@ pub async fn lock(conn: &mut PgConnection, leads: &[LeadId]) -> Result<Vec<(User
 pub async fn delete(conn: &mut PgConnection, leads: &[LeadId]) -> Result<(), sqlx::Error> {
     let ids: Vec<Uuid> = leads.iter().map(|lead| lead.uuid()).collect();
     sqlx::query!(
-        "with notification as (delete from notifications where lead_id = any($1)),
+        "with review as (delete from lead_reviews where lead_id = any($1) or other_id = any($1)),
+             notification as (delete from notifications where lead_id = any($1)),
              entry as (delete from timeline_entries where lead_id = any($1)),
              timer as (delete from sla_timers where lead_id = any($1)),
              cooling_off as (delete from cooling_offs where lead_id = any($1)),

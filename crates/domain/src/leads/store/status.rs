@@ -17,12 +17,13 @@ pub struct Current {
     pub is_test: bool,
     /// It is with the administrators.
     pub queued: bool,
+    pub merged_into: Option<LeadId>,
 }
 
 // Locked so that version, status and owner stay as they are read until the change is written.
 pub async fn lock(conn: &mut PgConnection, id: LeadId) -> Result<Option<Current>, sqlx::Error> {
     let row = sqlx::query!(
-        r#"select version, status, status_since, owner_id, pool_id, is_test, queue = 'admin' as "queued!"
+        r#"select version, status, status_since, owner_id, pool_id, is_test, queue = 'admin' as "queued!", merged_into
            from leads where id = $1 for update"#,
         id.uuid(),
     )
@@ -36,6 +37,7 @@ pub async fn lock(conn: &mut PgConnection, id: LeadId) -> Result<Option<Current>
         pool: PoolId::from_uuid(row.pool_id),
         is_test: row.is_test,
         queued: row.queued,
+        merged_into: row.merged_into.map(LeadId::from_uuid),
     }))
 }
 
@@ -120,7 +122,7 @@ pub async fn spoil_phone(conn: &mut PgConnection, id: LeadId, now: DateTime<Utc>
         "update lead_contacts set invalid_since = $2
          where id = (
              select id from lead_contacts
-             where lead_id = $1 and kind = 'phone' and invalid_since is null order by id limit 1
+             where lead_id = any(lead_ids($1)) and kind = 'phone' and invalid_since is null order by id limit 1
          )",
         id.uuid(),
         now,

@@ -105,7 +105,7 @@ pub async fn list_startable(
         r#"select lead.id, status.sla_policy as "policy!"
            from leads lead join statuses status on status.code = lead.status
            where lead.id = any($1) and status.sla_policy is not null and not lead.is_test
-               and (lead.owner_id is not null or lead.queue = 'admin')
+               and lead.merged_into is null and (lead.owner_id is not null or lead.queue = 'admin')
            order by lead.id"#,
         &leads,
     )
