@@ -318,8 +318,12 @@ impl Config {
         if !self.database.url.expose_secret().is_empty() {
             return None;
         }
-        let bin_dir = Some(self.postgres.bin_dir.clone()).filter(|dir| !dir.as_os_str().is_empty());
-        Some(sira_postgres::Settings { bin_dir, data_dir: self.data.dir.clone() })
+        Some(sira_postgres::Settings { bin_dir: self.postgres_bin_dir(), data_dir: self.data.dir.clone() })
+    }
+
+    /// Where PostgreSQL's programs are, when that is said; else they are looked for.
+    pub fn postgres_bin_dir(&self) -> Option<PathBuf> {
+        Some(self.postgres.bin_dir.clone()).filter(|dir| !dir.as_os_str().is_empty())
     }
 
     /// What no type says: bounds, and settings that must agree. Each error begins with the key.

@@ -3,6 +3,7 @@
 //! The composition root: configuration, command line, wiring. Nothing imports it but its own tests.
 
 pub mod app;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod database;

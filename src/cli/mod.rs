@@ -1,11 +1,13 @@
 //! The command line. stdout is data, stderr is talk, and each kind of failure has its own exit code: [`Exit`].
 
+pub mod backup;
 pub mod check;
 pub mod config;
 pub mod doctor;
 pub mod imports;
 pub mod jobs;
 pub mod leads;
+pub mod manual;
 pub mod migrate;
 pub mod openapi;
 pub mod output;
@@ -19,8 +21,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::backup as backups;
 use crate::config::{Errors, Loaded, Log};
 use crate::database::OpenError;
 use crate::logging;
@@ -38,6 +41,15 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Configured(Configured),
+    #[command(flatten)]
+    Manual(manual::Command),
+}
+
+/// Commands that need the configuration.
+#[derive(Debug, Subcommand)]
+enum Configured {
     /// Run everything in one process, with a private PostgreSQL unless database.url names one
     Up(up::UpArgs),
     /// Answer HTTP only; needs database.url
@@ -65,6 +77,10 @@ enum Command {
     /// Manage users
     #[command(subcommand)]
     User(user::Command),
+    /// Back up the database, also while sira runs; the key file is not in it
+    Backup(backup::BackupArgs),
+    /// Restore a backup into an empty database, and prove it
+    Restore(backup::RestoreArgs),
     /// Print the API's OpenAPI 3.1 document
     Openapi,
     /// Print settings
@@ -101,6 +117,8 @@ impl Exit {
             Self::Config
         } else if error.is::<OpenError>() {
             Self::Database
+        } else if matches!(error.downcast_ref(), Some(backups::Error::Refused(_))) {
+            Self::Refused
         } else {
             Self::Failed
         }
@@ -127,32 +145,44 @@ pub async fn run(cli: Cli) -> Exit {
 }
 
 async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
-    let loaded = Loaded::from_environment(cli.config)?;
-    logging::begin(&match &cli.command {
+    match cli.command {
+        Command::Manual(command) => manual::run(Cli::command(), &command),
+        Command::Configured(command) => {
+            Box::pin(configured(Loaded::from_environment(cli.config)?, command)).await
+        }
+    }
+}
+
+async fn configured(loaded: Loaded, command: Configured) -> anyhow::Result<Exit> {
+    logging::begin(&match &command {
         // Its output is the table.
-        Command::Up(args) if args.is_check() => {
+        Configured::Up(args) if args.is_check() => {
             Log { filter: "warn".to_owned(), ..loaded.config.log.clone() }
         }
         // Their progress is a bar; whom they cannot call or ask is no matter here.
-        Command::Leads(_) | Command::Seed(_) => {
+        Configured::Leads(_) | Configured::Seed(_) => {
             Log { filter: "error".to_owned(), ..loaded.config.log.clone() }
         }
         _ => loaded.config.log.clone(),
     });
-    match cli.command {
-        Command::Up(args) => up::up(loaded.config, &args).await,
-        Command::Serve => up::serve(&loaded.config).await,
-        Command::Work(args) => up::work(&loaded.config, &args).await,
-        Command::Migrate => migrate::run(&loaded.config).await,
-        Command::Jobs(command) => jobs::run(&loaded.config, command).await,
-        Command::Workflows(command) => workflows::run(&loaded.config, command).await,
-        Command::Leads(command) => Box::pin(leads::run(&loaded.config, command)).await,
-        Command::Reviews(command) => reviews::run(&loaded.config, command).await,
-        Command::Seed(args) => Box::pin(seed::run(&loaded.config, args)).await,
-        Command::User(command) => user::run(&loaded.config, command).await,
-        Command::Openapi => openapi::run(&mut io::stdout(), &loaded.config.http.base_path).map(|()| Exit::Ok),
-        Command::Doctor(args) => doctor::run(&loaded.config, &args).await,
-        Command::Config(command) => config::run(&loaded, &command),
+    match command {
+        Configured::Up(args) => up::up(loaded.config, &args).await,
+        Configured::Serve => up::serve(&loaded.config).await,
+        Configured::Work(args) => up::work(&loaded.config, &args).await,
+        Configured::Migrate => migrate::run(&loaded.config).await,
+        Configured::Jobs(command) => jobs::run(&loaded.config, command).await,
+        Configured::Workflows(command) => workflows::run(&loaded.config, command).await,
+        Configured::Leads(command) => Box::pin(leads::run(&loaded.config, command)).await,
+        Configured::Reviews(command) => reviews::run(&loaded.config, command).await,
+        Configured::Seed(args) => Box::pin(seed::run(&loaded.config, args)).await,
+        Configured::User(command) => user::run(&loaded.config, command).await,
+        Configured::Backup(args) => backup::backup(&loaded.config, &args).await,
+        Configured::Restore(args) => backup::restore(&loaded.config, &args).await,
+        Configured::Openapi => {
+            openapi::run(&mut io::stdout(), &loaded.config.http.base_path).map(|()| Exit::Ok)
+        }
+        Configured::Doctor(args) => doctor::run(&loaded.config, &args).await,
+        Configured::Config(command) => config::run(&loaded, &command),
     }
 }
 
@@ -174,8 +204,6 @@ pub fn say(talk: &str) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -153,6 +153,16 @@ pub async fn now(pool: &PgPool) -> Result<DateTime<Utc>, sqlx::Error> {
     store::now(&mut *pool.acquire().await?).await
 }
 
+/// The newest migration that was applied; `None` in a database without our schema.
+pub async fn newest_applied(conn: &mut PgConnection) -> Result<Option<i64>, sqlx::Error> {
+    Ok(store::list_applied(conn).await?.last().map(|(version, _)| *version))
+}
+
+/// The newest migration that this binary has.
+pub fn newest_known() -> i64 {
+    migrator().iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
 /// Compares the migrations compiled in with those applied. Changes nothing.
 pub async fn drift(conn: &mut PgConnection) -> Result<Drift, sqlx::Error> {
     let applied = store::list_applied(conn).await?;

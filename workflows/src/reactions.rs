@@ -144,6 +144,8 @@ fn react(event: &Event, now: DateTime<Utc>, waiting_alarm_after: Duration) -> Ve
         | Event::TeamCreated { .. }
         | Event::UserCreated { .. }
         | Event::ExtensionSet { .. }
+        | Event::BackupTaken { .. }
+        | Event::BackupRestored { .. }
         | Event::JobRetried { .. }
         | Event::JobCancelled { .. }
         | Event::SignedIn { .. }
@@ -357,6 +359,8 @@ mod tests {
             (Event::TeamCreated { team: TeamId::new() }, vec![]),
             (Event::UserCreated { user, role: "agent" }, vec![]),
             (Event::ExtensionSet { user, set: true }, vec![]),
+            (Event::BackupTaken { at: later, bytes: 1 }, vec![]),
+            (Event::BackupRestored { at: later }, vec![]),
             (Event::JobRetried { job: JobId(1) }, vec![]),
             (Event::JobCancelled { job: JobId(1), reason: "obsolete".into() }, vec![]),
             (Event::SignedIn { user }, vec![]),

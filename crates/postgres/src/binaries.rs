@@ -1,4 +1,4 @@
-//! Finds PostgreSQL's programs: the setting, then the highest version Debian installed, then PATH.
+//! Finds PostgreSQL's programs: the setting, then what Debian installed, then PATH.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,10 +36,34 @@ impl Binaries {
         if !dir.join("initdb").is_file() {
             return None;
         }
-        let output = Command::new(dir.join("postgres")).arg("--version").output().ok()?;
-        let major = major_in(&String::from_utf8_lossy(&output.stdout))?;
+        let major = version_of(&dir.join("postgres"))?;
         (major >= MAJOR_MIN).then(|| Self { dir: dir.to_owned(), major })
     }
+}
+
+/// A program that talks to a server, as `pg_dump` does: of the server's own major version where that is installed, else of
+/// the next later one, since none talks to a server that is newer than itself. A configured directory alone is looked in.
+///
+/// # Errors
+/// [`Error::NoClient`], with what to install.
+pub fn client_program(configured: Option<&Path>, name: &str, server_major: u32) -> Result<PathBuf, Error> {
+    let dirs = configured.map_or_else(|| [debian_dirs(), path_dirs()].concat(), |dir| vec![dir.to_owned()]);
+    let mut found: Vec<(u32, PathBuf)> = dirs
+        .iter()
+        .map(|dir| dir.join(name))
+        .filter(|program| program.is_file())
+        .filter_map(|program| Some((version_of(&program)?, program)))
+        .filter(|(major, _)| *major >= server_major)
+        .collect();
+    // Stable: of equal versions the first, Debian's, stays first.
+    found.sort_by_key(|(major, _)| *major);
+    let first = found.into_iter().next().map(|(_, program)| program);
+    first.ok_or_else(|| Error::NoClient { name: name.to_owned(), server_major })
+}
+
+fn version_of(program: &Path) -> Option<u32> {
+    let output = Command::new(program).arg("--version").output().ok()?;
+    major_in(&String::from_utf8_lossy(&output.stdout))
 }
 
 fn debian_dirs() -> Vec<PathBuf> {
@@ -66,11 +90,19 @@ mod tests {
     fn the_major_version_is_read() {
         assert_eq!(major_in("postgres (PostgreSQL) 15.8 (Debian 15.8-0+deb12u1)\n"), Some(15));
         assert_eq!(major_in("postgres (PostgreSQL) 18beta1"), Some(18));
+        assert_eq!(major_in("pg_dump (PostgreSQL) 16.2"), Some(16));
         assert_eq!(major_in("something else 16"), None);
     }
 
     #[test]
     fn a_configured_directory_without_programs_is_refused() {
         assert!(matches!(Binaries::find(Some(Path::new("/nonexistent"))), Err(Error::NoBinaries { .. })));
+    }
+
+    #[test]
+    fn a_client_older_than_its_server_is_none() {
+        let refused = client_program(None, "pg_dump", 999).unwrap_err().to_string();
+        assert!(refused.contains("pg_dump") && refused.contains("postgresql-client-999"), "{refused}");
+        assert!(client_program(Some(Path::new("/nonexistent")), "pg_dump", MAJOR_MIN).is_err());
     }
 }

@@ -16,6 +16,17 @@ pub enum Error {
         /// Where it was looked for.
         looked: String,
     },
+    /// No program that talks to this server was found.
+    #[error(
+        "no {name} of PostgreSQL {server_major} or later was found; install it: \
+             apt-get install postgresql-client-{server_major}, or set postgres.bin_dir"
+    )]
+    NoClient {
+        /// The program.
+        name: String,
+        /// The server's major version.
+        server_major: u32,
+    },
     /// We are root, PostgreSQL refuses to be, and there is no user to run it as.
     #[error(
         "PostgreSQL does not run as root and there is no user `postgres` to run it as: \

@@ -26,6 +26,7 @@ use sqlx::{Connection, PgConnection};
 
 use account::Account;
 use binaries::Binaries;
+pub use binaries::client_program;
 pub use error::Error;
 use places::Places;
 use postmaster::Postmaster;

@@ -2,9 +2,12 @@
 //!
 //! It changes nothing, except that it runs the private PostgreSQL for the moment when no other process does.
 
+mod credentials;
 mod host;
+mod pooler;
 mod sql;
 mod store;
+mod work;
 
 use clap::Args as ClapArgs;
 use serde::Serialize;
@@ -12,7 +15,7 @@ use sira_kernel::Clock;
 
 use super::{Exit, print};
 use crate::config::Config;
-use crate::database::Database;
+use crate::database::{Database, OpenError};
 
 /// How to report.
 #[derive(Debug, ClapArgs)]
@@ -51,20 +54,41 @@ impl Check {
 /// Looks at everything, however much of it is broken.
 pub async fn run(config: &Config, args: &Args) -> anyhow::Result<Exit> {
     let mut checks = host::checks(config).await;
+    checks.extend(credentials::providers(config));
     match Database::join(config).await {
         Ok(database) => {
             checks.push(Check::ok("database", "answers"));
-            match database.pool().acquire().await {
-                Ok(mut conn) => checks.extend(sql::checks(&mut conn, &Clock::system()).await),
-                Err(error) => checks.push(Check::bad("database", error.to_string(), "sira doctor")),
-            }
+            checks.extend(asked(&database, config).await);
             database.close().await;
         }
-        Err(error) => checks.push(Check::bad("database", error.to_string(), "sira config show --origin")),
+        Err(error) => checks.push(unreachable(&error)),
     }
     let healthy = checks.iter().all(|check| check.ok);
     print(&if args.json { serde_json::to_string_pretty(&checks)? } else { lines(&checks) })?;
     Ok(if healthy { Exit::Ok } else { Exit::Unhealthy })
+}
+
+/// What only the database knows.
+async fn asked(database: &Database, config: &Config) -> Vec<Check> {
+    let mut checks = Vec::new();
+    match database.pool().acquire().await {
+        Ok(mut conn) => checks.extend(sql::checks(&mut conn, &Clock::system()).await),
+        Err(error) => checks.push(Check::bad("database", error.to_string(), "sira doctor")),
+    }
+    checks.push(pooler::check(database.pool()).await);
+    checks.push(credentials::key(config, database.pool()).await);
+    checks
+}
+
+fn unreachable(error: &OpenError) -> Check {
+    let found = error.to_string();
+    // As PgBouncer says it, which lets no session setting through at the start of a connection.
+    let fix = if found.contains("unsupported startup parameter") {
+        pooler::FIX
+    } else {
+        "sira config show --origin"
+    };
+    Check::bad("database", found, fix)
 }
 
 fn lines(checks: &[Check]) -> String {
@@ -79,6 +103,15 @@ fn lines(checks: &[Check]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pooler_that_refuses_us_is_told_from_a_database_that_is_away() {
+        let refused = "unsupported startup parameter: options";
+        let refused = OpenError::Connect(sqlx::Error::Protocol(refused.to_owned()));
+        assert!(unreachable(&refused).fix.is_some_and(|fix| fix.contains("pool_mode = session")));
+        let away = OpenError::Connect(sqlx::Error::PoolTimedOut);
+        assert!(unreachable(&away).fix.is_some_and(|fix| fix.contains("config show")));
+    }
 
     #[test]
     fn a_cross_comes_with_its_fix() {

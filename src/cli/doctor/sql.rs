@@ -3,8 +3,8 @@
 use sira_kernel::Clock;
 use sqlx::PgConnection;
 
-use super::Check;
 use super::store;
+use super::{Check, work};
 use crate::database::drift;
 
 /// Between our clock and the database's; the engine corrects for it, people who compare logs do not.
@@ -24,8 +24,8 @@ pub async fn checks(conn: &mut PgConnection, clock: &Clock) -> Vec<Check> {
     for (name, expected) in [("fsync", "on"), ("full_page_writes", "on"), ("data_checksums", "on")] {
         checks.push(or_cross(setting(conn, name, expected).await));
     }
-    let asked = [connections(conn).await, schema(conn).await, queues(conn).await];
-    checks.extend(asked.into_iter().map(or_cross));
+    let asked = [synchronous(conn).await, connections(conn).await, schema(conn).await, queues(conn).await];
+    checks.extend(asked.into_iter().chain(work::checks(conn, clock).await).map(or_cross));
     checks
 }
 
@@ -47,6 +47,14 @@ async fn setting(conn: &mut PgConnection, name: &'static str, expected: &str) ->
         _ => format!("psql -c 'alter system set {name} = {expected}' -c 'select pg_reload_conf()'"),
     };
     Ok(Check::that(name, found == expected, found, fix))
+}
+
+/// Every level but `off` waits for the local disk before a commit is acknowledged.
+async fn synchronous(conn: &mut PgConnection) -> Result<Check, sqlx::Error> {
+    const NAME: &str = "synchronous_commit";
+    let found = store::get_setting(conn, NAME).await?;
+    let fix = "psql -c 'alter system set synchronous_commit = on' -c 'select pg_reload_conf()'";
+    Ok(Check::that(NAME, found != "off", found, fix))
 }
 
 async fn connections(conn: &mut PgConnection) -> Result<Check, sqlx::Error> {

@@ -40,3 +40,49 @@ pub async fn list_backlogs(conn: &mut PgConnection) -> Result<Vec<Backlog>, sqlx
     .fetch_all(conn)
     .await
 }
+
+/// Above this, what waits for an operator is not counted on.
+pub const COUNT_MAX: i64 = 10_000;
+
+/// Dead jobs, up to [`COUNT_MAX`].
+pub async fn count_dead(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from (select from engine.jobs where state = 'dead' limit $1) as dead"#,
+        COUNT_MAX
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Events in quarantine, up to [`COUNT_MAX`].
+pub async fn count_quarantined(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!"
+           from (select from inbound_events where state = 'quarantined' limit $1) as quarantined"#,
+        COUNT_MAX
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// The server process behind a connection.
+pub async fn get_backend(conn: &mut PgConnection) -> Result<i32, sqlx::Error> {
+    sqlx::query_scalar!(r#"select pg_backend_pid() as "pid!""#).fetch_one(conn).await
+}
+
+/// Leaves a mark in a session, and says whose it is.
+pub async fn mark_session(conn: &mut PgConnection) -> Result<i32, sqlx::Error> {
+    sqlx::query_scalar!(r#"select set_config('sira.session', pg_backend_pid()::text, false)::int as "pid!""#)
+        .fetch_one(conn)
+        .await
+}
+
+/// Whether the mark is there still.
+pub async fn is_marked(conn: &mut PgConnection, pid: i32) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select coalesce(current_setting('sira.session', true) = $1::int::text, false) as "marked!""#,
+        pid
+    )
+    .fetch_one(conn)
+    .await
+}

@@ -112,6 +112,12 @@ impl Event {
             Self::ExtensionSet { user, set } => {
                 Entry::new("user.extension_set", "user", user, json!({ "set": set }))
             }
+            Self::BackupTaken { at, bytes } => {
+                Entry::new("backup.taken", "database", &"sira", json!({ "at": at, "bytes": bytes }))
+            }
+            Self::BackupRestored { at } => {
+                Entry::new("backup.restored", "database", &"sira", json!({ "at": at }))
+            }
             Self::JobRetried { job } => Entry::new("job.retried", "job", job, json!({})),
             Self::JobCancelled { job, reason } => {
                 Entry::new("job.cancelled", "job", job, json!({ "reason": reason }))

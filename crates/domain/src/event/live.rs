@@ -126,6 +126,8 @@ impl Event {
             | Self::TeamCreated { .. }
             | Self::UserCreated { .. }
             | Self::ExtensionSet { .. }
+            | Self::BackupTaken { .. }
+            | Self::BackupRestored { .. }
             | Self::JobRetried { .. }
             | Self::JobCancelled { .. }
             | Self::SignedIn { .. }

@@ -489,6 +489,18 @@ pub enum Event {
         /// Whether there is one now.
         set: bool,
     },
+    /// A backup of the database was completed.
+    BackupTaken {
+        /// What the backup stands for: when its snapshot was taken.
+        at: DateTime<Utc>,
+        /// The dump's size.
+        bytes: u64,
+    },
+    /// This database was restored from a backup.
+    BackupRestored {
+        /// When the backup's snapshot was taken.
+        at: DateTime<Utc>,
+    },
     /// An operator made a job due again.
     JobRetried {
         /// The job.

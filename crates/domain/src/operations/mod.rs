@@ -1,10 +1,14 @@
-//! What an operator does to the machinery, audited: retrying and cancelling jobs.
+//! What an operator does to the machinery, audited: retrying and cancelling jobs, backing up and restoring.
 //!
 //! **Invariant:** what was done to a job and who did it commit together.
 
+mod store;
+
+use chrono::{DateTime, Utc};
 use sira_engine::ops::{self, Verdict};
 use sira_engine::{EngineError, JobId};
 use sira_kernel::mask_contacts;
+use sqlx::PgConnection;
 
 use crate::event::Event;
 use crate::uow::Uow;
@@ -75,4 +79,19 @@ fn record(uow: &mut Uow, verdicts: &[Verdict], event: impl Fn(JobId) -> Event) {
     for job in done {
         uow.record(event(job));
     }
+}
+
+/// Records that a backup was completed: of the snapshot taken then, with a dump of so many bytes.
+pub fn note_backup(uow: &mut Uow, at: DateTime<Utc>, bytes: u64) {
+    uow.record(Event::BackupTaken { at, bytes });
+}
+
+/// Records that this database was restored from a backup of the snapshot taken then.
+pub fn note_restore(uow: &mut Uow, at: DateTime<Utc>) {
+    uow.record(Event::BackupRestored { at });
+}
+
+/// When the last backup was completed, as far as this database knows: a restored one does not know of its own.
+pub async fn find_last_backup(conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    store::find_last_backup(conn).await
 }

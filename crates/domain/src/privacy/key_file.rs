@@ -17,6 +17,7 @@
 //!
 //! **Invariant:** an existing file is never overwritten, and a file that others can read is refused.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -24,6 +25,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::hmac;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::provider::{
@@ -72,6 +75,20 @@ pub enum KeyFileError {
     },
 }
 
+/// What a key's fingerprint is taken over.
+const FINGERPRINT_OF: &[u8] = b"sira key fingerprint v1";
+/// Bytes of a fingerprint: enough that no two keys share one, and nothing about the key.
+const FINGERPRINT_BYTES: usize = 16;
+
+/// Tells keys apart without telling them: HMAC-SHA-256 under the key over a fixed text, cut to 128 bits, in hex.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprints {
+    /// Of each key-encryption key, by its name.
+    pub keks: BTreeMap<String, String>,
+    /// Of the index root.
+    pub index_root: String,
+}
+
 /// Key-encryption keys and the index root, held in memory. `Debug` shows names only.
 pub struct LocalKeyFile {
     active: String,
@@ -82,6 +99,7 @@ pub struct LocalKeyFile {
 struct Kek {
     id: String,
     key: RandomizedNonceKey,
+    fingerprint: String,
 }
 
 impl LocalKeyFile {
@@ -122,6 +140,12 @@ impl LocalKeyFile {
         Self::parse(&fresh_text()).expect("a fresh key file is well-formed")
     }
 
+    /// Of all its keys.
+    pub fn fingerprints(&self) -> Fingerprints {
+        let keks = self.keks.iter().map(|kek| (kek.id.clone(), kek.fingerprint.clone())).collect();
+        Fingerprints { keks, index_root: fingerprint(&self.index_root) }
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
         let mut lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
@@ -136,7 +160,8 @@ impl LocalKeyFile {
                 (Some("kek"), Some(id), Some(key), None) if keks.iter().all(|kek| kek.id != id) => {
                     let bytes = parse_key(key).ok_or_else(|| format!("line {number} holds no key"))?;
                     let key = RandomizedNonceKey::new(&AES_256_GCM, bytes.expose());
-                    keks.push(Kek { id: id.to_owned(), key: key.expect("AES-256 takes 32 bytes") });
+                    let key = key.expect("AES-256 takes 32 bytes");
+                    keks.push(Kek { id: id.to_owned(), key, fingerprint: fingerprint(&bytes) });
                 }
                 (Some("index-root"), Some(key), None, None) if index_root.is_none() => {
                     index_root = Some(parse_key(key).ok_or_else(|| format!("line {number} holds no key"))?);
@@ -216,6 +241,11 @@ impl fmt::Debug for LocalKeyFile {
             .field("keks", &ids)
             .finish_non_exhaustive()
     }
+}
+
+fn fingerprint(key: &KeyBytes) -> String {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.expose()), FINGERPRINT_OF);
+    hex::encode(&tag.as_ref()[..FINGERPRINT_BYTES])
 }
 
 fn parse_key(text: &str) -> Option<KeyBytes> {
@@ -306,5 +336,18 @@ mod tests {
         let opened = rotated.unwrap_all(&asked).unwrap();
         assert_eq!(opened[0].expose(), item.key.expose());
         assert_eq!(rotated.active_kek(), "kek-new");
+    }
+
+    #[test]
+    fn a_fingerprint_tells_keys_apart_and_does_not_tell_them() {
+        let text = fresh_text();
+        let (one, other) = (LocalKeyFile::parse(&text).unwrap(), LocalKeyFile::generate());
+        assert_eq!(one.fingerprints(), LocalKeyFile::parse(&text).unwrap().fingerprints());
+        assert_ne!(one.fingerprints().index_root, other.fingerprints().index_root);
+        let told = format!("{:?}", one.fingerprints());
+        let secrets =
+            text.lines().filter_map(|line| line.split(' ').next_back()).filter(|word| word.len() == 64);
+        assert_eq!(secrets.clone().count(), 2);
+        assert!(secrets.into_iter().all(|secret| !told.contains(&secret[..16])), "{told}");
     }
 }

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use aws_lc_rs::{hkdf, hmac};
 use chrono::{DateTime, Utc};
 pub use data_key::DataKey;
-pub use key_file::{KeyFileError, LocalKeyFile};
+pub use key_file::{Fingerprints, KeyFileError, LocalKeyFile};
 pub use provider::{KeyBytes, KeyProvider, KeyProviderError, KeyProviderFuture, ToUnwrap, ToWrap};
 use sira_kernel::Id;
 use sqlx::PgPool;
@@ -151,6 +151,12 @@ struct IndexKeys {
     phone: hmac::Key,
     email: hmac::Key,
     request: hmac::Key,
+}
+
+/// The names of the key-encryption keys that data keys of this key store are wrapped with.
+pub async fn list_keks_in_use(keystore: &PgPool) -> Result<Vec<String>, PrivacyError> {
+    let keys = store::one_key_of_each_kek(keystore).await?;
+    Ok(keys.into_iter().map(|key| key.kek_id).collect())
 }
 
 impl Cipher {

@@ -1,6 +1,7 @@
 //! SQL of one lead's detail.
 
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::leads::detail::{Assignment, Contact, Enquiry, HISTORY_MAX, StatusStep};
 use crate::nouns::LeadId;
@@ -73,4 +74,25 @@ pub async fn assignments(conn: &mut PgConnection, id: LeadId) -> Result<Vec<Assi
     )
     .fetch_all(conn)
     .await
+}
+
+/// A contact as it is stored.
+pub struct SealedContact {
+    pub id: Uuid,
+    pub lead: LeadId,
+    pub sealed: Vec<u8>,
+}
+
+/// The newest contacts of all leads.
+pub async fn list_newest_contacts(
+    conn: &mut PgConnection,
+    limit: i64,
+) -> Result<Vec<SealedContact>, sqlx::Error> {
+    let rows = sqlx::query!("select id, lead_id, sealed from lead_contacts order by id desc limit $1", limit)
+        .fetch_all(conn)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| SealedContact { id: row.id, lead: row.lead_id.into(), sealed: row.sealed })
+        .collect())
 }
