@@ -4,6 +4,7 @@
 
 mod body;
 pub mod create;
+pub mod find;
 mod view;
 
 use std::ops::RangeInclusive;
@@ -19,7 +20,8 @@ use sira_domain::calls::{self, Purpose, Wish};
 use sira_domain::campaigns::CampaignsError;
 use sira_domain::distribution::DistributionError;
 use sira_domain::identity::{Permission, User};
-use sira_domain::leads::{self, Filter, LeadError, Position, Seek, StatusChange};
+use sira_domain::leads::search::Person;
+use sira_domain::leads::{self, Filter, LeadError, Position, Scope, Seek, StatusChange};
 use sira_domain::nouns::{LeadId, TeamId, UserId};
 use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
@@ -121,6 +123,7 @@ impl ListQuery {
             waiting: self.waiting,
             channel: None,
             queued: self.queue.map(|queue| queue == QueueName::Admin),
+            person: Person::default(),
         })
     }
 }
@@ -142,17 +145,27 @@ pub async fn list_leads(
     // The filter's own text: equal filters are one list, however they were written.
     let list = ListId::of(&["/leads", &format!("{filter:?}"), SORT, &scope.fingerprint()]);
     let request = PageRequest::new(&app.cursors, list, query.limit, query.cursor.as_deref())?;
-    let mut conn = app.cx.db.read().await?;
     if !filter.statuses.is_empty() {
-        check_statuses(&mut conn, &filter.statuses).await?;
+        check_statuses(&mut *app.cx.db.read().await?, &filter.statuses).await?;
     }
-    let found = leads::search(&mut conn, scope, &filter, seek(&request)?, request.limit).await?;
+    let (rows, info) = read_page(&app, scope, &filter, &request).await?;
+    Ok(page::reply(&address, rows, info))
+}
+
+/// One page of the scope's leads.
+async fn read_page(
+    app: &App,
+    scope: Scope,
+    filter: &Filter,
+    request: &PageRequest,
+) -> Result<(Vec<LeadSummary>, PageInfo), ApiError> {
+    let mut conn = app.cx.db.read().await?;
+    let found = leads::search(&mut conn, scope, filter, seek(request)?, request.limit).await?;
     drop(conn);
     let bytes = |at: Position| page::timed_position(at.created_at, at.id.uuid());
-    let info = PageInfo::of(&request, &app.cursors, found.next.map(bytes), found.prev.map(bytes));
+    let info = PageInfo::of(request, &app.cursors, found.next.map(bytes), found.prev.map(bytes));
     let now = app.cx.clock.now();
-    let rows: Vec<LeadSummary> = found.rows.into_iter().map(|row| LeadSummary::new(row, now)).collect();
-    Ok(page::reply(&address, rows, info))
+    Ok((found.rows.into_iter().map(|row| LeadSummary::new(row, now)).collect(), info))
 }
 
 /// Refuses codes that the catalogue does not have.

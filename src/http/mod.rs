@@ -128,6 +128,7 @@ fn routes(base_path: &str) -> Result<Routes, RouterError> {
         .add(Access::Public, routes!(sign_in::create_session))
         .add(Access::SignedIn, routes!(sign_in::get_me))
         .add(Access::Needs(Permission::ViewLeads), routes!(leads::list_leads))
+        .add(Access::Needs(Permission::ViewLeads), routes!(leads::find::find_leads))
         .add(Access::Needs(Permission::CreateLeads), routes!(leads::create::create_lead))
         .add(Access::Needs(Permission::ImportLeads), routes!(imports::create_import, imports::list_imports))
         .add(Access::Needs(Permission::ImportLeads), routes!(imports::get_import))

@@ -4,6 +4,7 @@ pub mod app;
 mod auth;
 mod creating;
 mod document;
+mod finding;
 mod imports;
 mod jobs;
 mod leads;

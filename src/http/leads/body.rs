@@ -32,11 +32,11 @@ pub const NO_TRANSITION: Text = Text {
 };
 pub const REASON_REQUIRED: Text =
     Text { tr: "Bu durum için neden gerekli.", en: "This status wants a reason." };
-const PHONE: Text = Text {
+pub const PHONE: Text = Text {
     tr: "Telefon numarası okunamadı. Ülke koduyla yazın: +90 5xx xxx xx xx.",
     en: "The phone number cannot be read. Write it with its country code: +90 5xx xxx xx xx.",
 };
-const EMAIL: Text = Text { tr: "E-posta adresi geçersiz.", en: "This is not an e-mail address." };
+pub const EMAIL: Text = Text { tr: "E-posta adresi geçersiz.", en: "This is not an e-mail address." };
 const COUNTRY: Text =
     Text { tr: "ISO 3166 ülke kodu verin: TR.", en: "Give a country code of ISO 3166: TR." };
 const LANGUAGE: Text = Text { tr: "BCP 47 dil kodu verin: tr.", en: "Give a language code of BCP 47: tr." };
@@ -195,7 +195,7 @@ fn is_text_version(text: &str) -> bool {
 }
 
 /// The parsed value of a field that was given, or a note of what is wrong with it.
-fn checked<T>(
+pub fn checked<T>(
     raw: Option<String>,
     pointer: &str,
     detail: Text,

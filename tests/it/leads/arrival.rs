@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sira_domain::campaigns::{self, Source};
-use sira_domain::leads::{self, Arrival, LeadError, NewLead};
+use sira_domain::leads::{self, Arrival, Arriving, LeadError, NewLead};
 use sira_domain::privacy::Subject;
 use sira_domain::{consents, distribution};
 use sira_kernel::PersonName;
@@ -352,4 +352,21 @@ async fn the_consent_ledger_keeps_every_decision_and_the_newest_holds() {
     assert_eq!(office.count("consent_ledger").await, 2);
     let edited = sqlx::raw_sql("update consent_ledger set decision = 'granted'").execute(&mut *conn).await;
     assert!(edited.unwrap_err().to_string().contains("append-only"));
+}
+
+#[tokio::test]
+async fn an_address_that_came_a_moment_ago_finds_its_lead_in_the_same_batch() {
+    let office = Office::open().await;
+    let known = NewLead { emails: Vec::new(), ..office.person(1) };
+    let id = office.arrive(&known).await.lead();
+    // The known person tells an address, and asks again by it alone: one batch, as a file brings it.
+    let by_mail = NewLead { phones: Vec::new(), ..office.person(1) };
+    let batch = [office.person(1), by_mail];
+    let prepared = leads::prepare_all(&office.db, &office.cipher, &batch).await.unwrap();
+    let arriving: Vec<_> =
+        batch.iter().zip(&prepared).map(|(lead, prepared)| Arriving { lead, prepared }).collect();
+    let mut uow = office.begin().await;
+    let arrivals = leads::create_or_merge_all(&mut uow, &arriving).await.unwrap();
+    uow.commit().await.unwrap();
+    assert_eq!(arrivals, [Arrival::Joined(id), Arrival::Joined(id)]);
 }

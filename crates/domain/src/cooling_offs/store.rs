@@ -101,8 +101,11 @@ pub async fn list_pairs(
            where lead_id = any($1) and ended_at is null and until > $2
            union
            select merged.merged_into, cooling.user_id
-           from leads merged join cooling_offs cooling on cooling.lead_id = merged.id
-           where merged.merged_into = any($1) and cooling.ended_at is null and cooling.until > $2
+           from leads merged
+           cross join lateral (
+               select user_id from cooling_offs where lead_id = merged.id and ended_at is null and until > $2 limit 200
+           ) as cooling
+           where merged.merged_into = any($1)
            order by 1, 2"#,
         leads,
         now,

@@ -162,11 +162,15 @@ async fn join(uow: &mut Uow, known: &[WithOrigin<'_>]) -> Result<HashSet<LeadId>
     let arriving: Vec<_> = known.iter().map(|(one, _)| *one).collect();
     let ids: HashSet<LeadId> = arriving.iter().map(|one| one.prepared.lead).collect();
     let current = sql::lock_leads(uow.conn(), &ids).await?;
-    // The look-up was made before the lock: each lead must still hold one of these contacts.
-    if current.len() < ids.len() || sql::count_held(uow.conn(), &arriving).await? < arriving.len() as u64 {
+    if current.len() < ids.len() {
         return Err(LeadError::Raced);
     }
+    // Before the check: one enquiry may bring the address by which the next one was found.
     sql::insert_contacts(uow.conn(), &arriving, now).await?;
+    // The look-up was made before the lock: each lead must hold one of these contacts, and no other have taken it.
+    if sql::count_held(uow.conn(), &arriving).await? < arriving.len() as u64 {
+        return Err(LeadError::Raced);
+    }
     let closed: Vec<_> = current.iter().filter(|lead| lead.terminal).collect();
     if !closed.is_empty() {
         let pool_of =

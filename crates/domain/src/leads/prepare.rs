@@ -8,7 +8,7 @@ use std::hash::Hash;
 use sira_kernel::Id;
 use uuid::Uuid;
 
-use super::{ANSWERS, CONTACT, CONTACTS_MAX, LeadError, NAME, NewLead, store};
+use super::{ANSWERS, CONTACT, CONTACTS_MAX, LeadError, NAME, NewLead, search, store};
 use crate::Db;
 use crate::nouns::{EnquiryId, LeadId};
 use crate::privacy::{BlindField, Cipher, DataKey, PrivacyError, Subject};
@@ -23,6 +23,7 @@ pub struct Prepared {
     pub(super) enquiry: EnquiryId,
     pub(super) name_sealed: Option<Vec<u8>>,
     pub(super) name_masked: Option<String>,
+    pub(super) name_tokens: Vec<i64>,
     pub(super) answers_sealed: Vec<u8>,
     /// In blind-index order, so that two transactions with the same contacts wait for one another instead of
     /// deadlocking.
@@ -116,7 +117,7 @@ pub async fn prepare_all(db: &Db, cipher: &Cipher, leads: &[NewLead]) -> Result<
     let keys = keys_of(db, cipher, &whose).await?;
     let sealed = leads.iter().zip(plain).zip(whose).map(|((lead, plain), whose)| {
         let key = keys.get(&whose.lead).ok_or(PrivacyError::Missing)?;
-        Ok(seal(key, whose, lead, plain))
+        Ok(seal(cipher, key, whose, lead, plain))
     });
     sealed.collect()
 }
@@ -222,7 +223,7 @@ fn of_kind<'a>(plain: &'a [Plain<'_>], kind: Kind) -> impl Iterator<Item = &'a [
     plain.iter().filter(move |contact| contact.kind == kind).map(|contact| contact.blind_index.as_slice())
 }
 
-fn seal(key: &DataKey, whose: Whose, lead: &NewLead, plain: Vec<Plain<'_>>) -> Prepared {
+fn seal(cipher: &Cipher, key: &DataKey, whose: Whose, lead: &NewLead, plain: Vec<Plain<'_>>) -> Prepared {
     let id = whose.lead;
     let enquiry = EnquiryId::new();
     let answers = serde_json::to_vec(&lead.answers).expect("strings are always JSON");
@@ -247,6 +248,7 @@ fn seal(key: &DataKey, whose: Whose, lead: &NewLead, plain: Vec<Plain<'_>>) -> P
         enquiry,
         name_sealed: lead.name.as_ref().map(|name| key.seal(NAME, id.uuid(), name.as_str().as_bytes())),
         name_masked: lead.name.as_ref().map(sira_kernel::PersonName::masked),
+        name_tokens: lead.name.as_ref().map(|name| search::name_tokens(cipher, name)).unwrap_or_default(),
         answers_sealed: key.seal(ANSWERS, enquiry.uuid(), &answers),
         contacts,
     }

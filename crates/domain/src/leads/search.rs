@@ -4,11 +4,13 @@
 //! began: new leads appear before the first page, never between two.
 
 use chrono::{DateTime, Utc};
+use sira_kernel::{EmailAddress, PersonName, PhoneNumber};
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::Channel;
 use crate::nouns::{LeadId, PoolId, TeamId, UserId};
+use crate::privacy::{BlindField, Cipher};
 use crate::sla::SlaColumns;
 
 /// Most rows in one page.
@@ -44,6 +46,51 @@ pub struct Filter {
     pub channel: Option<Channel>,
     /// With the administrators, or not.
     pub queued: Option<bool>,
+    /// Of this person.
+    pub person: Person,
+}
+
+/// What is known of a person who is looked for, as keyed hashes: all of it must be theirs. What was merged into a lead counts
+/// as its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Person {
+    /// Words of the name.
+    pub name: Vec<i64>,
+    /// The phone number.
+    pub phone: Option<[u8; 32]>,
+    /// The e-mail address.
+    pub email: Option<[u8; 32]>,
+}
+
+impl Person {
+    /// Of these words, this number and this address.
+    pub fn new(
+        cipher: &Cipher,
+        name: Option<&PersonName>,
+        phone: Option<&PhoneNumber>,
+        email: Option<&EmailAddress>,
+    ) -> Self {
+        Self {
+            name: name.map(|name| name_tokens(cipher, name)).unwrap_or_default(),
+            phone: phone.map(|phone| cipher.blind_index(BlindField::Phone, phone.e164())),
+            email: email.map(|email| cipher.blind_index(BlindField::Email, email.as_str())),
+        }
+    }
+
+    /// Nothing is known.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The words under which a name is found: the first 64 bits of their keyed hashes.
+pub(super) fn name_tokens(cipher: &Cipher, name: &PersonName) -> Vec<i64> {
+    let token = |word: &String| {
+        let index = cipher.blind_index(BlindField::Name, word);
+        let (head, _) = index.split_first_chunk().expect("a blind index has 32 bytes");
+        i64::from_be_bytes(*head)
+    };
+    name.search_tokens().iter().map(token).collect()
 }
 
 /// A place in the list: that of one row.
@@ -254,6 +301,25 @@ fn push_filter(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
     }
     if let Some(channel) = filter.channel {
         query.push(" and lead.channel = ").push_bind(channel.code());
+    }
+    push_person(query, &filter.person);
+}
+
+fn push_person(query: &mut QueryBuilder<Postgres>, person: &Person) {
+    if !person.name.is_empty() {
+        query
+            .push(" and lead.id in (select coalesce(merged_into, id) from leads where name_tokens @> ")
+            .push_bind(person.name.clone())
+            .push(")");
+    }
+    for (kind, index) in [("phone", person.phone), ("email", person.email)] {
+        let Some(index) = index else { continue };
+        query
+            .push(" and lead.id in (select coalesce(own.merged_into, own.id) from lead_contacts contact")
+            .push(" join leads own on own.id = contact.lead_id where contact.blind_index = ")
+            .push_bind(index.to_vec())
+            // Written out, so that the partial index of the kind is used.
+            .push(format!(" and contact.kind = '{kind}')"));
     }
 }
 

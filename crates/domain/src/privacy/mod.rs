@@ -89,6 +89,8 @@ pub enum BlindField {
     Phone,
     /// Normal form.
     Email,
+    /// A word of a name, folded.
+    Name,
 }
 
 /// What can go wrong with keys and sealed values. Never carries a plaintext.
@@ -150,6 +152,7 @@ pub struct Cipher {
 struct IndexKeys {
     phone: hmac::Key,
     email: hmac::Key,
+    name: hmac::Key,
     request: hmac::Key,
 }
 
@@ -258,6 +261,7 @@ impl Cipher {
         let key = match field {
             BlindField::Phone => &self.index.phone,
             BlindField::Email => &self.index.email,
+            BlindField::Name => &self.index.name,
         };
         sign(key, normal.as_bytes())
     }
@@ -316,7 +320,12 @@ impl IndexKeys {
             let derived = root.expand(&info, hmac::HMAC_SHA256).expect("one SHA-256 block is a valid length");
             hmac::Key::from(derived)
         };
-        Self { phone: key(b"phone"), email: key(b"email"), request: key(b"request fingerprint") }
+        Self {
+            phone: key(b"phone"),
+            email: key(b"email"),
+            name: key(b"name"),
+            request: key(b"request fingerprint"),
+        }
     }
 }
 

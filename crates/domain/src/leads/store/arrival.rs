@@ -78,6 +78,12 @@ pub async fn insert_contacts(
     Ok(done.rows_affected())
 }
 
+// As PostgreSQL reads an array: `unnest` would flatten arrays of arrays.
+fn array_of_tokens(prepared: &Prepared) -> Option<String> {
+    let tokens: Vec<String> = prepared.name_tokens.iter().map(ToString::to_string).collect();
+    (!tokens.is_empty()).then(|| format!("{{{}}}", tokens.join(",")))
+}
+
 /// Answers which leads went in: those whose reference was free.
 pub async fn insert_leads(
     conn: &mut PgConnection,
@@ -91,13 +97,14 @@ pub async fn insert_leads(
     let inserted = sqlx::query_scalar!(
         "insert into leads (id, reference, channel, acquired_at, created_at, updated_at, status, status_since,
              pool_id, waiting_since, is_test, campaign_id, ad_set_id, ad_id, form_id, country, language,
-             name_masked, name_sealed)
+             name_masked, name_sealed, name_tokens)
          select id, reference, channel, acquired_at, $1, $1, $2, $1, pool_id, case when not is_test then $1::timestamptz end,
-             is_test, campaign_id, ad_set_id, ad_id, form_id, country, language, name_masked, name_sealed
+             is_test, campaign_id, ad_set_id, ad_id, form_id, country, language, name_masked, name_sealed,
+             name_tokens::bigint[]
          from unnest($3::uuid[], $4::text[], $5::text[], $6::timestamptz[], $7::uuid[], $8::bool[], $9::uuid[],
-                 $10::uuid[], $11::uuid[], $12::uuid[], $13::text[], $14::text[], $15::text[], $16::bytea[])
+                 $10::uuid[], $11::uuid[], $12::uuid[], $13::text[], $14::text[], $15::text[], $16::bytea[], $17::text[])
              as lead (id, reference, channel, acquired_at, pool_id, is_test, campaign_id, ad_set_id, ad_id, form_id,
-                 country, language, name_masked, name_sealed)
+                 country, language, name_masked, name_sealed, name_tokens)
          on conflict on constraint leads_reference_key do nothing
          returning id",
         now,
@@ -116,6 +123,7 @@ pub async fn insert_leads(
         &leads().map(|lead| lead.language.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
         &prepared().map(|p| p.name_masked.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
         &prepared().map(|p| p.name_sealed.as_deref()).collect::<Vec<_>>() as &[Option<&[u8]>],
+        &prepared().map(array_of_tokens).collect::<Vec<_>>() as &[Option<String>],
     )
     .fetch_all(conn)
     .await?;
@@ -154,12 +162,17 @@ pub async fn count_held(conn: &mut PgConnection, arriving: &[Arriving<'_>]) -> R
     let held = sqlx::query_scalar!(
         r#"select count(distinct asked.place) as "held!"
          from unnest($1::bigint[], $2::uuid[], $3::text[], $4::bytea[]) as asked (place, lead_id, kind, blind_index)
-         cross join lateral (
-             select asked.lead_id union all select id from leads where merged_into = asked.lead_id
-         ) as holder (lead_id)
-         join lead_contacts contact on contact.lead_id = holder.lead_id and contact.kind = asked.kind
-             and contact.blind_index = asked.blind_index
-         where not contact.shared and not contact.is_test and contact.invalid_since is null"#,
+         where exists (
+                 select from lead_contacts own
+                 where own.lead_id = asked.lead_id and own.kind = asked.kind
+                     and own.blind_index = asked.blind_index
+                     and not own.shared and not own.is_test and own.invalid_since is null
+             ) or exists (
+                 select from leads merged join lead_contacts own on own.lead_id = merged.id
+                 where merged.merged_into = asked.lead_id and own.kind = asked.kind
+                     and own.blind_index = asked.blind_index
+                     and not own.shared and not own.is_test and own.invalid_since is null
+             )"#,
         &places,
         &leads,
         &kinds as &[&str],
@@ -218,12 +231,15 @@ pub async fn touch(
         "update leads
          set version = version + asked.times, updated_at = $1,
              name_masked = case when name_sealed is null then asked.masked else name_masked end,
+             name_tokens = case when name_sealed is null then asked.tokens::bigint[] else name_tokens end,
              name_sealed = coalesce(name_sealed, asked.sealed)
          from (
              select id, count(*) as times,
                  (array_agg(masked order by place) filter (where sealed is not null))[1] as masked,
-                 (array_agg(sealed order by place) filter (where sealed is not null))[1] as sealed
-             from unnest($2::uuid[], $3::text[], $4::bytea[]) with ordinality as enquiry (id, masked, sealed, place)
+                 (array_agg(sealed order by place) filter (where sealed is not null))[1] as sealed,
+                 (array_agg(tokens order by place) filter (where sealed is not null))[1] as tokens
+             from unnest($2::uuid[], $3::text[], $4::bytea[], $5::text[]) with ordinality
+                 as enquiry (id, masked, sealed, tokens, place)
              group by id
          ) as asked
          where leads.id = asked.id",
@@ -231,6 +247,7 @@ pub async fn touch(
         &prepared().map(|p| p.lead.uuid()).collect::<Vec<_>>(),
         &prepared().map(|p| p.name_masked.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
         &prepared().map(|p| p.name_sealed.as_deref()).collect::<Vec<_>>() as &[Option<&[u8]>],
+        &prepared().map(array_of_tokens).collect::<Vec<_>>() as &[Option<String>],
     )
     .execute(conn)
     .await?;

@@ -27,12 +27,18 @@ pub async fn find_by_phones(conn: &mut PgConnection, indexes: &[&[u8]]) -> Resul
     if indexes.is_empty() {
         return Ok(Phones::new());
     }
-    // A number has at most one row: its unique key.
+    // A number has at most one row: its unique key. Looked up one by one, by the index: asked for all at once, the planner
+    // reads whole tables where it does not know yet how large they have grown.
     let rows = sqlx::query!(
-        r#"select contact.id, coalesce(lead.merged_into, lead.id) as "lead!", contact.blind_index
-           from lead_contacts contact join leads lead on lead.id = contact.lead_id
-           where contact.blind_index = any($1) and contact.kind = 'phone' and not contact.shared
-             and not contact.is_test and contact.invalid_since is null"#,
+        r#"select contact.id, asked.blind_index as "blind_index!",
+               (select coalesce(merged_into, id) from leads where id = contact.lead_id) as "lead!"
+           from unnest($1::bytea[]) as asked (blind_index)
+           cross join lateral (
+               select id, lead_id from lead_contacts
+               where blind_index = asked.blind_index and kind = 'phone' and not shared and not is_test
+                   and invalid_since is null
+               limit 1
+           ) as contact"#,
         indexes as &[&[u8]],
     )
     .fetch_all(conn)
@@ -45,14 +51,19 @@ pub async fn find_by_emails(conn: &mut PgConnection, indexes: &[&[u8]]) -> Resul
         return Ok(Emails::new());
     }
     let rows = sqlx::query!(
-        "select distinct on (contact.blind_index) contact.blind_index, lead.id, lead.created_at, status.terminal
-         from lead_contacts contact
-         join leads own on own.id = contact.lead_id
-         join leads lead on lead.id = coalesce(own.merged_into, own.id)
-         join statuses status on status.code = lead.status
-         where contact.blind_index = any($1) and contact.kind = 'email' and not contact.shared
-           and not contact.is_test
-         order by contact.blind_index, status.terminal, lead.created_at desc, lead.id desc",
+        r#"select asked.blind_index as "blind_index!", found.id, found.created_at, found.terminal
+           from unnest($1::bytea[]) as asked (blind_index)
+           cross join lateral (
+               select lead.id, lead.created_at, status.terminal
+               from lead_contacts contact
+               join leads own on own.id = contact.lead_id
+               join leads lead on lead.id = coalesce(own.merged_into, own.id)
+               join statuses status on status.code = lead.status
+               where contact.blind_index = asked.blind_index and contact.kind = 'email' and not contact.shared
+                   and not contact.is_test
+               order by status.terminal, lead.created_at desc, lead.id desc
+               limit 1
+           ) as found"#,
         indexes as &[&[u8]],
     )
     .fetch_all(conn)

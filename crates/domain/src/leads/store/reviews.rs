@@ -80,6 +80,7 @@ pub struct Pair {
 
 /// Pairs of these leads with others that have one of the contacts; for a merged lead the one that stays. An address that more
 /// than `shared_by_max` others have makes no pair.
+// Contact by contact, by the index: a join may be planned over whole tables while they are small, and stay so.
 pub async fn find_sharing(
     conn: &mut PgConnection,
     emails: &Asked<'_>,
@@ -91,7 +92,8 @@ pub async fn find_sharing(
         r#"select least(pair.lead, pair.other) as "lead!", greatest(pair.lead, pair.other) as "other!",
                max(pair.shared) as "shared!"
            from (
-               select asked.lead, coalesce(holder.merged_into, holder.id) as other, 'email' as shared
+               select asked.lead, 'email' as shared,
+                   (select coalesce(merged_into, id) from leads where id = holder.lead) as other
                from unnest($1::uuid[], $2::bytea[]) as asked (lead, blind_index)
                cross join lateral (
                    select array_agg(lead_id) as leads from (
@@ -101,15 +103,18 @@ pub async fn find_sharing(
                        limit $5 + 1
                    ) as holder
                ) as holders
-               join leads holder on holder.id = any(holders.leads)
+               cross join lateral unnest(holders.leads) as holder (lead)
                where cardinality(holders.leads) <= $5
                union all
-               select asked.lead, coalesce(holder.merged_into, holder.id), 'phone'
+               select asked.lead, 'phone',
+                   (select coalesce(merged_into, id) from leads where id = holder.lead_id)
                from unnest($3::uuid[], $4::bytea[]) as asked (lead, blind_index)
-               join lead_contacts contact on contact.blind_index = asked.blind_index and contact.kind = 'phone'
-                   and not contact.shared and not contact.is_test and contact.invalid_since is null
-                   and contact.lead_id <> asked.lead
-               join leads holder on holder.id = contact.lead_id
+               cross join lateral (
+                   select lead_id from lead_contacts
+                   where blind_index = asked.blind_index and kind = 'phone' and not shared and not is_test
+                       and invalid_since is null and lead_id <> asked.lead
+                   limit 1
+               ) as holder
            ) as pair
            where pair.lead <> pair.other
            group by 1, 2
