@@ -15,7 +15,7 @@ use sira_jobs::queues;
 use sira_kernel::Actor;
 use tokio::io::AsyncReadExt as _;
 
-use super::{Exit, imports as imports_list, print, say};
+use super::{Exit, imports as imports_list, mending, print, say};
 use crate::app::{Parts, prepare_database};
 use crate::config::Config;
 use crate::database::Database;
@@ -32,6 +32,8 @@ const DRAIN: Duration = Duration::from_secs(30);
 pub enum Command {
     /// Bring in a CSV file; encoding, delimiter and columns are found out
     Import(ImportArgs),
+    /// Mend bad rows of an import by a CSV of what is right
+    Mend(mending::Mend),
     /// Take an import's leads back, as far as nobody has worked on them
     Undo(Undo),
     /// List imports, newest first
@@ -76,6 +78,7 @@ pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
 async fn with(config: &Config, database: &Database, command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Import(args) => import(&assemble(config, database).await?, &args).await,
+        Command::Mend(args) => mending::run(&assemble(config, database).await?, &args).await,
         Command::Undo(args) => undo(&assemble(config, database).await?, args.import).await,
         Command::Imports(args) => imports_list::run(database, args).await,
     }

@@ -8,9 +8,11 @@ pub mod imports;
 pub mod jobs;
 pub mod leads;
 pub mod manual;
+pub mod mending;
 pub mod migrate;
 pub mod openapi;
 pub mod output;
+pub mod quarantine;
 pub mod reviews;
 pub mod seed;
 pub mod up;
@@ -69,6 +71,9 @@ enum Configured {
     /// Bring in leads by the file, and list what came in
     #[command(subcommand)]
     Leads(leads::Command),
+    /// Look at what could not become a lead, and try it again
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
     /// Decide about leads that may be one person
     #[command(subcommand)]
     Reviews(reviews::Command),
@@ -89,7 +94,7 @@ enum Configured {
 }
 
 /// How a command ended. Stable: scripts depend on the numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// Done.
     Ok = 0,
@@ -173,6 +178,7 @@ async fn configured(loaded: Loaded, command: Configured) -> anyhow::Result<Exit>
         Configured::Jobs(command) => jobs::run(&loaded.config, command).await,
         Configured::Workflows(command) => workflows::run(&loaded.config, command).await,
         Configured::Leads(command) => Box::pin(leads::run(&loaded.config, command)).await,
+        Configured::Quarantine(command) => quarantine::run(&loaded.config, command).await,
         Configured::Reviews(command) => reviews::run(&loaded.config, command).await,
         Configured::Seed(args) => Box::pin(seed::run(&loaded.config, args)).await,
         Configured::User(command) => user::run(&loaded.config, command).await,

@@ -252,6 +252,10 @@ catalogue! {
         { "İş bitmiş", "The job has ended" }
         { "Bitmiş bir iş yeniden denenemez ve iptal edilemez.",
           "A job that has ended can be neither retried nor cancelled." }
+    NotQuarantined "not_quarantined" 409 false
+        { "Olay karantinada değil", "The event is not in quarantine" }
+        { "Olay bekliyor ya da bir kayda dönüştü. Yapılacak bir şey yok.",
+          "The event waits to become a lead, or is one. There is nothing to do." }
     WorkflowLives "workflow_lives" 409 false
         { "İş akışı bu işi bekliyor", "A workflow waits for the job" }
         { "Bu iş, süren bir iş akışının adımıdır; iptal edilirse akış sonsuza dek bekler. İşi yeniden deneyin.",

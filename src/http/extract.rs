@@ -194,6 +194,17 @@ impl<S: Send + Sync> FromRequestParts<S> for PathNumber {
     }
 }
 
+/// An id and a number in the path; a text that is none is not found.
+pub struct PathIdAndNumber(pub Uuid, pub i64);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathIdAndNumber {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let pair = Path::<(Uuid, i64)>::from_request_parts(parts, state).await;
+        pair.map(|Path((id, number))| Self(id, number)).map_err(|_| Code::NotFound.into())
+    }
+}
+
 /// `Idempotency-Key`: required, 1 to 200 visible characters.
 pub struct IdempotencyKey(pub String);
 

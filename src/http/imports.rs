@@ -2,6 +2,7 @@
 //! how far it is.
 
 pub mod file;
+pub mod rows;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};

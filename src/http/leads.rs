@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** every handler reads within the caller's scope first; what is out of scope is not found.
 
-mod body;
+pub mod body;
 pub mod create;
 pub mod find;
 mod view;

@@ -89,6 +89,18 @@ pub const IMPORT_UNDOING: Message = Message::new(
     Severity::Info,
     Text { tr: "Aktarım geri alınıyor.", en: "The import is being undone." },
 );
+/// A bad row is a lead's enquiry.
+pub const ROW_MENDED: Message = Message::new(
+    "row_mended",
+    Severity::Success,
+    Text { tr: "Satır düzeltildi ve aktarıldı.", en: "The row is mended and imported." },
+);
+/// An event left the quarantine.
+pub const EVENT_RELEASED: Message = Message::new(
+    "event_released",
+    Severity::Success,
+    Text { tr: "Olay yeniden deneniyor.", en: "The event is tried again." },
+);
 /// A job is due again.
 pub const JOB_RETRIED: Message = Message::new(
     "job_retried",

@@ -2,6 +2,7 @@
 
 pub mod engine;
 pub mod jobs;
+pub mod quarantine;
 
 use axum::extract::State;
 use axum::response::Response;

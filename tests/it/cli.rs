@@ -5,4 +5,5 @@ mod doctor;
 mod jobs;
 mod lists;
 mod manual;
+mod mending;
 mod reviews;

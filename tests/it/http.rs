@@ -8,6 +8,7 @@ mod finding;
 mod imports;
 mod jobs;
 mod leads;
+mod mending;
 mod operations;
 mod problems;
 mod promises;

@@ -39,6 +39,7 @@ fn react(event: &Event, now: DateTime<Utc>, waiting_alarm_after: Duration) -> Ve
         Event::InboundAccepted { provider: _, inbound } => {
             inbound.iter().map(|inbound| job(&FetchMetaLead { inbound: *inbound })).collect()
         }
+        Event::InboundReleased { inbound, .. } => vec![job(&FetchMetaLead { inbound: *inbound })],
         Event::ImportStarted { import } => vec![job(&ImportLeads { import: *import, from: 0 })],
         Event::ImportUndoRequested { import } => vec![job(&UndoImport { import: *import, part: 0 })],
         Event::LeadsRemoved { leads } => {
@@ -126,6 +127,7 @@ fn react(event: &Event, now: DateTime<Utc>, waiting_alarm_after: Duration) -> Ve
         | Event::InboundQuarantined { .. }
         | Event::ImportCreated { .. }
         | Event::ImportEnded { .. }
+        | Event::ImportRowMended { .. }
         | Event::ImportUndone { .. }
         | Event::TestLeadKept { .. }
         | Event::DuplicatesSuspected { .. }
@@ -250,12 +252,17 @@ mod tests {
                 vec!["job distribution.assign_leads", "job distribution.assign_leads"],
             ),
             (Event::InboundQuarantined { inbound: InboundId::new(), code: "not_found".into() }, vec![]),
+            (
+                Event::InboundReleased { inbound: InboundId::new(), corrected: true },
+                vec!["job ingestion.fetch_meta_lead"],
+            ),
             (Event::ImportCreated { import }, vec![]),
             (Event::ImportStarted { import }, vec!["job ingestion.import_leads"]),
             (
                 Event::ImportEnded { import, state: "done", created: 1, joined: 0, reopened: 0, bad: 0 },
                 vec![],
             ),
+            (Event::ImportRowMended { import, line: 2, lead, effect: "created" }, vec![]),
             (Event::ImportUndoRequested { import }, vec!["job ingestion.undo_import"]),
             (Event::ImportUndone { import, removed: 1, kept: 0 }, vec![]),
             (

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use sira_domain::campaigns::CampaignsError;
-use sira_domain::ingestion::{self, Pending};
+use sira_domain::ingestion::{self, Correction, Pending};
 use sira_domain::leads::{self, LeadError, NewLead};
 use sira_domain::nouns::InboundId;
 use sira_domain::privacy::Subject;
@@ -85,7 +85,7 @@ impl FetchMetaLead {
         };
         let Some(pending) = pending else { return Ok(Work::Nothing(Outcome::Done)) };
         match cx.providers.meta.fetch_lead(&pending.external_id).await {
-            Ok(fetched) => self.land(cx, &fetched, is_last_attempt).await,
+            Ok(fetched) => self.land(cx, &pending, &fetched, is_last_attempt).await,
             Err(error) => match judge(&error, &pending, cx.clock.now(), is_last_attempt) {
                 Verdict::Wait(until) => Ok(Work::Nothing(Outcome::Snooze { until, waits_for: "provider" })),
                 Verdict::Retry => Err(JobError::retry(error.kind.name(), error.message)),
@@ -96,10 +96,16 @@ impl FetchMetaLead {
 
     /// Makes the fetched lead one of ours. What no other attempt will mend goes into quarantine, or the event would
     /// wait unseen under a dead job.
-    async fn land(&self, cx: &Context, fetched: &MetaLead, is_last_attempt: bool) -> Result<Work, JobError> {
-        let (raw, landed) = match self.seal(cx, fetched).await {
-            Ok(raw) => {
-                let landed = self.store(cx, fetched, &raw).await;
+    async fn land(
+        &self,
+        cx: &Context,
+        pending: &Pending,
+        fetched: &MetaLead,
+        is_last_attempt: bool,
+    ) -> Result<Work, JobError> {
+        let (raw, landed) = match self.read(cx, pending, fetched).await {
+            Ok((raw, lead)) => {
+                let landed = self.store(cx, &lead, &raw).await;
                 (Some(raw), landed)
             }
             Err(error) => (None, Err(error)),
@@ -112,17 +118,27 @@ impl FetchMetaLead {
         self.quarantine(cx, &failed.code, &failed.message, raw.as_deref()).await
     }
 
-    /// Meta's answer under the event's own key.
-    async fn seal(&self, cx: &Context, fetched: &MetaLead) -> Result<Vec<u8>, JobError> {
+    /// Meta's answer under the event's own key, and what it says, corrected where somebody did so.
+    async fn read(
+        &self,
+        cx: &Context,
+        pending: &Pending,
+        fetched: &MetaLead,
+    ) -> Result<(Vec<u8>, NewLead), JobError> {
         let own = cx.cipher.key(Subject::Inbound(self.inbound)).await.map_err(failure::privacy)?;
-        Ok(own.seal(ingestion::FETCHED, self.inbound.uuid(), &fetched.raw))
+        let mut lead = meta_lead::read(fetched, self.inbound, &cx.settings.phone_region);
+        if let Some(sealed) = &pending.correction {
+            let correction = Correction::open(&own, self.inbound, sealed).map_err(failure::privacy)?;
+            lead.phones = correction.phone.map_or(lead.phones, |phone| vec![phone]);
+            lead.emails = correction.email.map_or(lead.emails, |email| vec![email]);
+        }
+        Ok((own.seal(ingestion::FETCHED, self.inbound.uuid(), &fetched.raw), lead))
     }
 
     /// Writes the lead; prepares again when somebody with the same contacts was faster.
-    async fn store(&self, cx: &Context, fetched: &MetaLead, raw: &[u8]) -> Result<Work, JobError> {
-        let lead = meta_lead::read(fetched, self.inbound, &cx.settings.phone_region);
+    async fn store(&self, cx: &Context, lead: &NewLead, raw: &[u8]) -> Result<Work, JobError> {
         for _ in 0..leads::RACES_MAX {
-            match self.write(cx, &lead, raw).await {
+            match self.write(cx, lead, raw).await {
                 Ok(Some(uow)) => return Ok(Work::Written(uow)),
                 Ok(None) => return Ok(Work::Nothing(Outcome::Done)),
                 Err(LeadError::Raced) => {}
@@ -278,6 +294,7 @@ mod tests {
                 provider: "meta".to_owned(),
                 external_id: "1".to_owned(),
                 received_at: now - age,
+                correction: None,
             };
             assert_eq!(&judge(&error, &pending, now, last), expected, "{kind:?}, last: {last}");
         }

@@ -25,7 +25,7 @@ async fn dead(conn: &mut PgConnection) -> Result<Check, sqlx::Error> {
 
 async fn quarantine(conn: &mut PgConnection) -> Result<Check, sqlx::Error> {
     let count = store::count_quarantined(conn).await?;
-    let fix = "curl -H \"authorization: Bearer $TOKEN\" $base/ops/quarantine # each says why it is no lead";
+    let fix = "sira quarantine ls # each says why it is no lead; then `sira quarantine retry ID...` or `correct ID`";
     Ok(Check::that("quarantine", count == 0, told(count), fix))
 }
 

@@ -84,7 +84,7 @@ async fn what_waits_for_an_operator_is_a_cross_with_its_command() {
     let found = crosses(&ran);
     for (name, fix) in [
         ("dead jobs", "sira jobs retry"),
-        ("quarantine", "/ops/quarantine"),
+        ("quarantine", "sira quarantine ls"),
         ("last backup", "sira backup"),
         ("master key", "docs/KEYS.md"),
     ] {

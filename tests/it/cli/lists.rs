@@ -9,11 +9,12 @@ use sira_kernel::Actor;
 use crate::house::House;
 
 /// A list's command, the column that its pages go on by, and the option for it.
-const LISTS: [(&[&str], &str, &str); 5] = [
+const LISTS: [(&[&str], &str, &str); 6] = [
     (&["jobs", "ls"], "id", "--before"),
     (&["workflows", "ls"], "id", "--before"),
     (&["leads", "imports"], "id", "--before"),
     (&["reviews", "ls"], "id", "--before"),
+    (&["quarantine", "ls"], "id", "--after"),
     (&["user", "ls"], "username", "--after"),
 ];
 
@@ -22,6 +23,12 @@ async fn filled() -> House {
     let mut house = House::new().await;
     let leads: Vec<_> = (0..3).map(|_| house.lead()).collect();
     house.announce(&leads).await;
+    sqlx::query(
+        "update inbound_events set state = 'quarantined', reason_code = 'not_found', reason = 'gone'",
+    )
+    .execute(&house.db.pool)
+    .await
+    .unwrap();
     house.react_by(|_, _| Vec::new());
     for number in 0..3 {
         house.person(&format!("user{number}"), Role::Agent, None).await;

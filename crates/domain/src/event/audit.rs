@@ -16,6 +16,9 @@ impl Event {
             Self::InboundQuarantined { inbound, code } => {
                 Entry::new("inbound.quarantined", "inbound_event", inbound, json!({ "code": code }))
             }
+            Self::InboundReleased { inbound, corrected } => {
+                Entry::new("inbound.released", "inbound_event", inbound, json!({ "corrected": corrected }))
+            }
             Self::LeadCreated { lead, pool } => {
                 Entry::new("lead.created", "lead", lead, json!({ "pool": pool }))
             }
@@ -26,6 +29,12 @@ impl Event {
                 "import",
                 import,
                 json!({ "state": state, "created": created, "joined": joined, "reopened": reopened, "bad": bad }),
+            ),
+            Self::ImportRowMended { import, line, lead, effect } => Entry::new(
+                "import.row_mended",
+                "import",
+                import,
+                json!({ "line": line, "lead": lead, "effect": effect }),
             ),
             Self::ImportUndoRequested { import } => {
                 Entry::new("import.undo_requested", "import", import, json!({}))

@@ -99,9 +99,11 @@ impl Event {
             }
             Self::InboundAccepted { .. }
             | Self::InboundQuarantined { .. }
+            | Self::InboundReleased { .. }
             | Self::ImportCreated { .. }
             | Self::ImportStarted { .. }
             | Self::ImportEnded { .. }
+            | Self::ImportRowMended { .. }
             | Self::ImportUndoRequested { .. }
             | Self::ImportUndone { .. }
             | Self::LeadsRemoved { .. }

@@ -39,6 +39,13 @@ pub enum Event {
         /// A stable code.
         code: String,
     },
+    /// A source event was let out of quarantine, to be tried again.
+    InboundReleased {
+        /// The row.
+        inbound: InboundId,
+        /// Somebody put a right number or address in the place of what was given.
+        corrected: bool,
+    },
     /// A new lead that is to be routed.
     LeadCreated {
         /// The lead.
@@ -70,6 +77,17 @@ pub enum Event {
         reopened: i64,
         /// Rows that could not become leads.
         bad: i64,
+    },
+    /// A bad row was mended and became a lead's enquiry.
+    ImportRowMended {
+        /// The import.
+        import: ImportId,
+        /// Where the row begins in the file.
+        line: i64,
+        /// The lead.
+        lead: LeadId,
+        /// `created`, `joined` or `reopened`.
+        effect: &'static str,
     },
     /// An import's leads are to be taken back.
     ImportUndoRequested {

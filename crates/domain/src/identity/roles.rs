@@ -49,7 +49,7 @@ pub enum Permission {
     ManageSla,
     /// See jobs, workflows, the quarantine and the review queue.
     ViewOperations,
-    /// Retry and cancel jobs.
+    /// Retry and cancel jobs, and let events out of quarantine.
     ManageOperations,
     /// Read the process's metrics.
     ViewMetrics,

@@ -5,9 +5,12 @@
 //! in one unit of work ([`open_chunk`], [`settle_chunk`]), so that an import that is killed goes on where it stopped and
 //! does nothing twice.
 //!
+//! A bad row is mended by values in the place of its own ([`prepare_row`], [`settle_row`]).
+//!
 //! **Invariant:** every record of a file that was imported is an enquiry or a bad row, and is exactly one of them.
 
 mod format;
+mod mending;
 mod reader;
 mod records;
 mod rows;
@@ -22,6 +25,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub use format::{Format, Unreadable};
+pub use mending::{MendError, Mended, PreparedRow, prepare_row, settle_row};
 pub use reader::{Chunk, Reader};
 pub use rows::Refusal;
 pub use store::BadRow;

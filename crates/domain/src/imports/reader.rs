@@ -64,18 +64,10 @@ impl Reader {
         let stored = || {
             let encoding = Encoding::for_label(import.encoding.as_deref()?.as_bytes())?;
             let [delimiter] = import.delimiter.as_deref()?.as_bytes() else { return None };
-            Some((encoding, *delimiter, zone(&import.time_zone)?, import.started_at?))
+            Some((encoding, *delimiter))
         };
-        let (encoding, delimiter, time_zone, started_at) = stored().ok_or(ImportError::Unreadable)?;
-        let headings = super::headings(key, &import)?;
-        let columns = headings.into_iter().zip(&import.mapping);
-        let reading = Reading {
-            import: import.id,
-            columns: columns.map(|(heading, question)| Column { heading, question: *question }).collect(),
-            region: import.region.clone(),
-            time_zone,
-            started_at,
-        };
+        let (encoding, delimiter) = stored().ok_or(ImportError::Unreadable)?;
+        let reading = reading_of(key, &import)?;
         let skip = import.rows_done + 1;
         Ok(Self {
             import,
@@ -143,6 +135,20 @@ impl Reader {
         self.position += 1;
         Ok(())
     }
+}
+
+/// How the records of an import that was started are read.
+pub fn reading_of(key: &DataKey, import: &Import) -> Result<Reading, ImportError> {
+    let stored = zone(&import.time_zone).zip(import.started_at);
+    let (time_zone, started_at) = stored.ok_or(ImportError::Unreadable)?;
+    let columns = super::headings(key, import)?.into_iter().zip(&import.mapping);
+    Ok(Reading {
+        import: import.id,
+        columns: columns.map(|(heading, question)| Column { heading, question: *question }).collect(),
+        region: import.region.clone(),
+        time_zone,
+        started_at,
+    })
 }
 
 /// The length of Excel's first line that names the delimiter, where there is one.

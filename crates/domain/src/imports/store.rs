@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::reader::Refused;
-use super::{Counts, Import, ImportError, NewImport, ROW, Refusal, State};
+use super::{Counts, Import, ImportError, Mended, NewImport, ROW, Refusal, State};
 use crate::ingestion::answers::Question;
 use crate::nouns::{ImportId, LeadId, UserId};
 use crate::privacy::DataKey;
@@ -379,6 +379,77 @@ impl BadRow {
     }
 }
 
+/// A bad row with what it says, and what became of it if it was mended.
+pub struct SealedRow {
+    pub id: Uuid,
+    pub code: String,
+    pub sealed: Vec<u8>,
+    pub mended: Option<Mended>,
+}
+
+pub async fn find_bad(
+    conn: &mut PgConnection,
+    import: ImportId,
+    line: i64,
+) -> Result<Option<SealedRow>, sqlx::Error> {
+    let row = sqlx::query!(
+        "select id, code, sealed, lead_id, effect from import_rows where import_id = $1 and line = $2",
+        import.uuid(),
+        line,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| SealedRow {
+        mended: row.lead_id.zip(row.effect).and_then(|(lead, effect)| Mended::read(lead.into(), &effect)),
+        id: row.id,
+        code: row.code,
+        sealed: row.sealed,
+    }))
+}
+
+/// What the row said stands with the lead's enquiry from now on, under the lead's key.
+pub async fn mark_mended(
+    conn: &mut PgConnection,
+    import: ImportId,
+    line: i64,
+    mended: &Mended,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update import_rows set sealed = '', mended_at = $3, effect = $4, lead_id = $5
+         where import_id = $1 and line = $2",
+        import.uuid(),
+        line,
+        now,
+        mended.effect,
+        mended.lead.uuid(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Moves a row between the counts; the file is as far as it was.
+pub async fn count_mended(
+    conn: &mut PgConnection,
+    id: ImportId,
+    effect: &str,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update imports
+         set created = created + ($2 = 'created')::integer, joined = joined + ($2 = 'joined')::integer,
+             reopened = reopened + ($2 = 'reopened')::integer, bad = bad - 1, updated_at = $3
+         where id = $1",
+        id.uuid(),
+        effect,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 pub async fn list_bad(
     conn: &mut PgConnection,
     id: ImportId,
@@ -388,7 +459,7 @@ pub async fn list_bad(
     sqlx::query_as!(
         BadRow,
         r#"select line, code, column_number as "column" from import_rows
-           where import_id = $1 and line > $2 order by line limit $3"#,
+           where import_id = $1 and line > $2 and mended_at is null order by line limit $3"#,
         id.uuid(),
         after_line,
         i64::from(limit),

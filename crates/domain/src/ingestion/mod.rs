@@ -7,12 +7,15 @@
 //! **Invariant:** one row per (provider, external id); a redelivery changes nothing and records nothing.
 
 pub mod answers;
+mod correction;
 mod store;
 
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+
+pub use correction::Correction;
 
 use crate::event::IDS_MAX;
 use crate::nouns::{InboundId, LeadId};
@@ -67,6 +70,8 @@ pub struct Pending {
     pub external_id: String,
     /// When it came in.
     pub received_at: DateTime<Utc>,
+    /// A [`Correction`], sealed.
+    pub correction: Option<Vec<u8>>,
 }
 
 /// An event in quarantine, without its content.
@@ -188,6 +193,50 @@ pub async fn quarantine(
         uow.record(Event::InboundQuarantined { inbound, code: code.to_owned() });
     }
     Ok(done)
+}
+
+/// Why an event was not let out of quarantine.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// There is none.
+    #[error("no such event")]
+    NotFound,
+    /// It waits to become a lead, or is one.
+    #[error("the event is not in quarantine: it is {state}")]
+    NotQuarantined {
+        /// `pending` or `settled`.
+        state: String,
+    },
+    /// The database refused or was not there.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Lets an event out of quarantine, to be tried again, with a [`Correction`] if one is given, sealed; an earlier one stays
+/// otherwise. Records [`Event::InboundReleased`].
+///
+/// # Errors
+/// [`ReleaseError`].
+pub async fn release(
+    uow: &mut Uow,
+    inbound: InboundId,
+    correction: Option<&[u8]>,
+) -> Result<(), ReleaseError> {
+    let state = store::lock_state(uow.conn(), inbound).await?.ok_or(ReleaseError::NotFound)?;
+    if state != "quarantined" {
+        return Err(ReleaseError::NotQuarantined { state });
+    }
+    store::release(uow.conn(), inbound, correction).await?;
+    uow.record(Event::InboundReleased { inbound, corrected: correction.is_some() });
+    Ok(())
+}
+
+/// When an event came in: with its id its place in the quarantine.
+///
+/// # Errors
+/// [`ReleaseError::NotFound`].
+pub async fn find_received_at(conn: &mut PgConnection, id: InboundId) -> Result<DateTime<Utc>, ReleaseError> {
+    store::find_received_at(conn, id).await?.ok_or(ReleaseError::NotFound)
 }
 
 /// A page of the quarantine, oldest first, from after the given event; at most [`PAGE_MAX`] rows,

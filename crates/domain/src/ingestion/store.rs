@@ -50,7 +50,8 @@ pub async fn insert(
 pub async fn find_pending(conn: &mut PgConnection, id: InboundId) -> Result<Option<Pending>, sqlx::Error> {
     sqlx::query_as!(
         Pending,
-        "select id, provider, external_id, received_at from inbound_events where id = $1 and state = 'pending'",
+        "select id, provider, external_id, received_at, correction
+         from inbound_events where id = $1 and state = 'pending'",
         id.uuid(),
     )
     .fetch_optional(conn)
@@ -110,6 +111,39 @@ pub async fn quarantine(
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+// Locked so that of two who let it out one does.
+pub async fn lock_state(conn: &mut PgConnection, id: InboundId) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar!("select state from inbound_events where id = $1 for update", id.uuid())
+        .fetch_optional(conn)
+        .await
+}
+
+pub async fn release(
+    conn: &mut PgConnection,
+    id: InboundId,
+    correction: Option<&[u8]>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update inbound_events
+         set state = 'pending', reason_code = null, reason = null, correction = coalesce($2, correction)
+         where id = $1",
+        id.uuid(),
+        correction,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub async fn find_received_at(
+    conn: &mut PgConnection,
+    id: InboundId,
+) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    sqlx::query_scalar!("select received_at from inbound_events where id = $1", id.uuid())
+        .fetch_optional(conn)
+        .await
 }
 
 pub async fn list_quarantined(

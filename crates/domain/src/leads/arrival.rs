@@ -36,7 +36,8 @@ impl Arrival {
         }
     }
 
-    pub(super) const fn code(self) -> &'static str {
+    /// The stored name of the effect.
+    pub const fn code(self) -> &'static str {
         match self {
             Self::Created(_) => "created",
             Self::Joined(_) => "joined",
