@@ -170,6 +170,7 @@ impl ChannelAvailability {
 
 /// A masked contact.
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Contact {
     id: Uuid,
     /// `phone` or `email`.
@@ -179,6 +180,8 @@ pub struct Contact {
     shared: bool,
     /// Known to be somebody else's: not used until it is corrected.
     invalid: bool,
+    /// A phone number by which SMS and WhatsApp may be tried: mobile, or of a plan that does not tell.
+    can_text: bool,
 }
 
 /// Whether commercial contact is allowed, by channel.
@@ -349,6 +352,7 @@ impl From<detail::Contact> for Contact {
             masked: contact.masked,
             shared: contact.shared,
             invalid: contact.invalid_since.is_some(),
+            can_text: contact.can_text,
         }
     }
 }

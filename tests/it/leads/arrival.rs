@@ -6,7 +6,7 @@ use sira_domain::campaigns::{self, Source};
 use sira_domain::leads::{self, Arrival, Arriving, LeadError, NewLead};
 use sira_domain::privacy::Subject;
 use sira_domain::{consents, distribution};
-use sira_kernel::PersonName;
+use sira_kernel::{PersonName, PhoneNumber};
 use tokio::task::JoinSet;
 
 use super::office::{Office, email, phone};
@@ -369,4 +369,17 @@ async fn an_address_that_came_a_moment_ago_finds_its_lead_in_the_same_batch() {
     let arrivals = leads::create_or_merge_all(&mut uow, &arriving).await.unwrap();
     uow.commit().await.unwrap();
     assert_eq!(arrivals, [Arrival::Joined(id), Arrival::Joined(id)]);
+}
+
+#[tokio::test]
+async fn which_numbers_may_be_texted_is_known_without_opening_them() {
+    let office = Office::open().await;
+    let landline = PhoneNumber::parse("0212 000 00 17", "TR").unwrap();
+    let lead = NewLead { phones: vec![phone(1), landline], ..office.person(1) };
+    let id = office.arrive(&lead).await.lead();
+    let mut conn = office.db.read().await.unwrap();
+    let detail = leads::get_detail(&mut conn, leads::Scope::All, id, office.test.clock.now()).await.unwrap();
+    let told: Vec<_> =
+        detail.contacts.iter().map(|contact| (contact.kind.as_str(), contact.can_text)).collect();
+    assert_eq!(told, [("phone", true), ("phone", false), ("email", false)]);
 }

@@ -56,6 +56,8 @@ pub struct Contact {
     pub shared: bool,
     /// Since when it is known to be somebody else's.
     pub invalid_since: Option<DateTime<Utc>>,
+    /// A phone number by which SMS and WhatsApp may be tried.
+    pub can_text: bool,
 }
 
 /// One time that the person asked.

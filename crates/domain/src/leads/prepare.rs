@@ -36,6 +36,8 @@ pub(super) struct Contact {
     pub(super) masked: String,
     pub(super) sealed: Vec<u8>,
     pub(super) blind_index: [u8; 32],
+    /// A phone number by which SMS and WhatsApp may be tried.
+    pub(super) can_text: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +72,7 @@ struct Plain<'a> {
     normal: &'a str,
     masked: String,
     blind_index: [u8; 32],
+    can_text: bool,
 }
 
 fn contacts_of<'a>(cipher: &Cipher, lead: &'a NewLead) -> Vec<Plain<'a>> {
@@ -78,12 +81,14 @@ fn contacts_of<'a>(cipher: &Cipher, lead: &'a NewLead) -> Vec<Plain<'a>> {
         normal: phone.e164(),
         masked: phone.masked(),
         blind_index: cipher.blind_index(BlindField::Phone, phone.e164()),
+        can_text: phone.can_text(),
     });
     let emails = lead.emails.iter().take(CONTACTS_MAX).map(|email| Plain {
         kind: Kind::Email,
         normal: email.as_str(),
         masked: email.masked(),
         blind_index: cipher.blind_index(BlindField::Email, email.as_str()),
+        can_text: false,
     });
     let mut all: Vec<Plain<'a>> = Vec::new();
     for contact in phones.chain(emails) {
@@ -238,6 +243,7 @@ fn seal(cipher: &Cipher, key: &DataKey, whose: Whose, lead: &NewLead, plain: Vec
                 sealed: key.seal(CONTACT, row, contact.normal.as_bytes()),
                 masked: contact.masked,
                 blind_index: contact.blind_index,
+                can_text: contact.can_text,
             }
         })
         .collect();

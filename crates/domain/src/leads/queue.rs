@@ -94,6 +94,7 @@ pub struct PreparedPhone {
     masked: String,
     sealed: Vec<u8>,
     blind_index: [u8; 32],
+    can_text: bool,
 }
 
 /// Seals a number under the lead's own key.
@@ -104,6 +105,7 @@ pub fn prepare_phone(cipher: &Cipher, key: &DataKey, phone: &PhoneNumber) -> Pre
         masked: phone.masked(),
         sealed: key.seal(CONTACT, id, phone.e164().as_bytes()),
         blind_index: cipher.blind_index(BlindField::Phone, phone.e164()),
+        can_text: phone.can_text(),
     }
 }
 
@@ -136,7 +138,7 @@ impl sql::Current {
 }
 
 impl PreparedPhone {
-    pub(super) fn columns(&self) -> (Uuid, &str, &[u8], &[u8]) {
-        (self.id, &self.masked, &self.sealed, &self.blind_index)
+    pub(super) fn columns(&self) -> (Uuid, &str, &[u8], &[u8], bool) {
+        (self.id, &self.masked, &self.sealed, &self.blind_index, self.can_text)
     }
 }

@@ -58,11 +58,12 @@ pub async fn insert_contacts(
     let masked: Vec<&str> = contacts.iter().map(|(c, _)| c.masked.as_str()).collect();
     let sealed: Vec<&[u8]> = contacts.iter().map(|(c, _)| c.sealed.as_slice()).collect();
     let indexes: Vec<&[u8]> = contacts.iter().map(|(c, _)| c.blind_index.as_slice()).collect();
+    let can_text: Vec<bool> = contacts.iter().map(|(c, _)| c.can_text).collect();
     let done = sqlx::query!(
-        "insert into lead_contacts (id, lead_id, kind, masked, sealed, blind_index, is_test, created_at)
-         select id, lead_id, kind, masked, sealed, blind_index, is_test, $1
-         from unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::bytea[], $7::bytea[], $8::bool[])
-             as contact (id, lead_id, kind, masked, sealed, blind_index, is_test)
+        "insert into lead_contacts (id, lead_id, kind, masked, sealed, blind_index, is_test, can_text, created_at)
+         select id, lead_id, kind, masked, sealed, blind_index, is_test, can_text, $1
+         from unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::bytea[], $7::bytea[], $8::bool[], $9::bool[])
+             as contact (id, lead_id, kind, masked, sealed, blind_index, is_test, can_text)
          on conflict do nothing",
         now,
         &ids,
@@ -72,6 +73,7 @@ pub async fn insert_contacts(
         &sealed as &[&[u8]],
         &indexes as &[&[u8]],
         &tests,
+        &can_text,
     )
     .execute(conn)
     .await?;

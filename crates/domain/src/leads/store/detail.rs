@@ -18,7 +18,7 @@ pub async fn place(
 pub async fn contacts(conn: &mut PgConnection, id: LeadId) -> Result<Vec<Contact>, sqlx::Error> {
     sqlx::query_as!(
         Contact,
-        "select id, kind, masked, shared, invalid_since from lead_contacts
+        "select id, kind, masked, shared, invalid_since, can_text from lead_contacts
          where lead_id = any(lead_ids($1)) order by kind desc, id limit $2",
         id.uuid(),
         HISTORY_MAX,

@@ -98,10 +98,10 @@ pub async fn insert_phone(
     phone: &PreparedPhone,
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
-    let (id, masked, sealed, blind_index) = phone.columns();
+    let (id, masked, sealed, blind_index, can_text) = phone.columns();
     let inserted = sqlx::query!(
-        "insert into lead_contacts (id, lead_id, kind, masked, sealed, blind_index, created_at)
-         values ($1, $2, 'phone', $3, $4, $5, $6)
+        "insert into lead_contacts (id, lead_id, kind, masked, sealed, blind_index, created_at, can_text)
+         values ($1, $2, 'phone', $3, $4, $5, $6, $7)
          on conflict do nothing",
         id,
         lead.uuid(),
@@ -109,6 +109,7 @@ pub async fn insert_phone(
         sealed,
         blind_index,
         now,
+        can_text,
     )
     .execute(&mut *conn)
     .await?;
