@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use sira_domain::imports::{self, ImportError, MendError, Mended};
 use sira_domain::leads::{LeadError, RACES_MAX};
@@ -15,13 +15,16 @@ use crate::app::Parts;
 /// Columns of the list of bad rows that say nothing about a person.
 const OF_THE_LIST: [&str; 3] = ["column", "code", "advice"];
 
+/// Largest file of what is right: hundreds of thousands of rows.
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 /// Which rows, and what is right.
 #[derive(Debug, Args)]
 pub struct Mend {
     /// The import
     import: ImportId,
     /// A CSV in UTF-8: a column `line`, as in the list of bad rows, and the columns to put right under their headings of the
-    /// imported file; what it has no column for stays as it is in the file
+    /// imported file; where it has no column, or an empty cell, the imported file's value stays
     file: PathBuf,
 }
 
@@ -75,11 +78,19 @@ type Right = (i64, Vec<(String, String)>);
 /// No value is repeated in an error.
 fn read(path: &Path) -> anyhow::Result<Vec<Right>> {
     let place = || format!("reading {}", path.display());
-    parse(std::fs::File::open(path).with_context(place)?).with_context(place)
+    let bytes = std::fs::metadata(path).with_context(place)?.len();
+    ensure!(bytes <= FILE_BYTES_MAX, "{} is larger than 64 MiB: split it", path.display());
+    parse(&std::fs::read_to_string(path).with_context(place)?).with_context(place)
 }
 
-fn parse(input: impl std::io::Read) -> anyhow::Result<Vec<Right>> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(input);
+fn parse(text: &str) -> anyhow::Result<Vec<Right>> {
+    let first = text.lines().next().unwrap_or_default();
+    // Spreadsheets write what their country writes.
+    let delimiter = if first.contains(';') { b';' } else { b',' };
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .trim(csv::Trim::Headers)
+        .from_reader(text.trim_start_matches('\u{feff}').as_bytes());
     let headings = reader.headers()?.clone();
     let of_line = headings.iter().position(|heading| heading == "line");
     let of_line = of_line.context("there is no column `line`")?;
@@ -96,7 +107,8 @@ fn parse(input: impl std::io::Read) -> anyhow::Result<Vec<Right>> {
         let line =
             record[of_line].trim().parse().ok().with_context(|| format!("{}: `line` is no number", at()))?;
         let values = headings.iter().zip(&record).enumerate();
-        let values = values.filter(|(place, (heading, _))| given(*place, heading));
+        let values =
+            values.filter(|(place, (heading, value))| given(*place, heading) && !value.trim().is_empty());
         rows.push((
             line,
             values.map(|(_, (heading, value))| (heading.to_owned(), value.to_owned())).collect(),
@@ -112,14 +124,16 @@ mod tests {
     #[test]
     fn a_list_of_what_is_right_is_read_by_its_headings() {
         let text = "line,column,code,advice, Telefon \n7,2,no_usable_contact,\"mend it\",0555 000 00 17\n";
-        let expected = (7, vec![("Telefon".to_owned(), "0555 000 00 17".to_owned())]);
-        assert_eq!(parse(text.as_bytes()).unwrap(), [expected]);
+        let expected = vec![(7, vec![("Telefon".to_owned(), "0555 000 00 17".to_owned())])];
+        assert_eq!(parse(text).unwrap(), expected);
+        let of_a_spreadsheet = "\u{feff}line;Telefon;E-Posta\r\n7;0555 000 00 17;\r\n";
+        assert_eq!(parse(of_a_spreadsheet).unwrap(), expected, "an empty cell takes nothing away");
         for (text, said) in [
             ("Telefon\n0555 000 00 17\n", "no column `line`"),
             ("line,code\n7,x\n", "no column to put right"),
             ("line,Telefon\nseven,0555\n", "record 1"),
         ] {
-            let error = format!("{:#}", parse(text.as_bytes()).unwrap_err());
+            let error = format!("{:#}", parse(text).unwrap_err());
             assert!(error.contains(said) && !error.contains("0555"), "{error}");
         }
     }

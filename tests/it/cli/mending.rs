@@ -56,7 +56,7 @@ async fn bad_rows_are_mended_once_counted_and_taken_back_with_the_others() {
     assert!(unknown.err.contains("the file has Ad Soyad, Telefon, E-Posta"), "{}", unknown.err);
 
     // One becomes a lead, one joins the first row's lead, and one was never bad.
-    let right = "line,column,code,advice,Telefon\n3,2,x,\"y\",0530 000 00 03\n4,2,x,\"y\",0530 000 00 01\n99,,,,0530\n";
+    let right = "line,column,code,advice,Telefon,Ad Soyad\n3,2,x,\"y\",0530 000 00 03,\n4,2,x,\"y\",0530 000 00 01,\n99,,,,0530,\n";
     let right = file(&house, "right.csv", right);
     let first = house.sira(&["leads", "mend", id, &right]);
     assert_eq!(first.code, Some(6), "{first:?}");
@@ -69,6 +69,8 @@ async fn bad_rows_are_mended_once_counted_and_taken_back_with_the_others() {
     let import = &house.sira(&["leads", "imports", "-o", "json"]).json()[0];
     let counted = ["created", "joined", "bad"].map(|count| import[count].as_i64().unwrap());
     assert_eq!(counted, [2, 1, 0]);
+    let named = "select count(*) from leads where name_masked = 'İ*** D***'";
+    assert_eq!(house.count(named).await, 1, "what was left empty stays as in the file");
     let kept = "select count(*) from import_rows where sealed <> ''";
     assert_eq!(house.count(kept).await, 0, "what they said stands with their leads");
 

@@ -73,6 +73,7 @@ async fn a_bad_row_is_mended_over_http_once() {
     assert_eq!(mend(&app, &token, &format!("{id}/rows/two"), "6", "1").await.problem(), "not_found");
     let undo = format!("/api/v1/imports/{id}/undo");
     app.post(&undo, &token, &[("idempotency-key", "undo")], &json!({})).await;
+    assert_eq!(mend(&app, &token, &row, "8", "0530 000 00 02").await.problem(), "import_wrong_state");
     let agent = app.user("agent", Role::Agent).await;
     assert_eq!(mend(&app, &app.token(&agent), &row, "7", "1").await.problem(), "forbidden");
 }

@@ -44,10 +44,12 @@ impl Correction {
     pub fn open(key: &DataKey, id: InboundId, sealed: &[u8]) -> Result<Self, PrivacyError> {
         let opened = key.open(CORRECTION, id.uuid(), sealed)?;
         let stored: Stored = serde_json::from_slice(&opened).map_err(|_| PrivacyError::DoesNotOpen)?;
+        // E.164: no region decides.
+        let phone = stored.phone.map(|phone| PhoneNumber::parse(&phone, "")).transpose();
+        let email = stored.email.map(|email| EmailAddress::parse(&email)).transpose();
         Ok(Self {
-            // E.164: no region decides.
-            phone: stored.phone.and_then(|phone| PhoneNumber::parse(&phone, "").ok()),
-            email: stored.email.and_then(|email| EmailAddress::parse(&email).ok()),
+            phone: phone.map_err(|_| PrivacyError::DoesNotOpen)?,
+            email: email.map_err(|_| PrivacyError::DoesNotOpen)?,
         })
     }
 }
