@@ -21,7 +21,7 @@ pub const MANIFEST_BYTES_MAX: u64 = 1024 * 1024;
 /// One backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// [`FORMAT`].
+    /// Which form of backups it has.
     pub format: u32,
     /// The version that wrote it.
     pub sira: String,
