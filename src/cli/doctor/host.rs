@@ -74,7 +74,8 @@ fn key(path: &Path) -> Check {
         Ok(found) => {
             let mode = found.permissions().mode() & 0o777;
             let holds = mode.trailing_zeros() >= 6 && found.size() > 0;
-            let fix = format!("chmod 600 {} # an empty one: restore it from the backup", path.display());
+            let fix =
+                format!("chmod 600 {} # an empty one: put its own copy back, docs/KEYS.md", path.display());
             Check::that(NAME, holds, format!("{} has mode {mode:o}", path.display()), fix)
         }
     }
