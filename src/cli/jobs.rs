@@ -9,7 +9,7 @@ use sira_engine::ops::{self, Done, JobDetails, JobFilter, JobView, Refused, Verd
 use sira_kernel::Actor;
 
 use super::output::{Listing, Row};
-use super::{Exit, print, say};
+use super::{Exit, on_database, print, say};
 use crate::app::unattended;
 use crate::config::Config;
 use crate::database::Database;
@@ -89,10 +89,7 @@ pub struct Cancel {
 
 /// Runs one of them, on the running system or on its database.
 pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
-    let database = Database::join(config).await?;
-    let done = with(config, &database, command).await;
-    database.close().await;
-    done
+    on_database(config, async |database| with(config, database, command).await).await
 }
 
 async fn with(config: &Config, database: &Database, command: Command) -> anyhow::Result<Exit> {

@@ -15,7 +15,7 @@ use sira_jobs::queues;
 use sira_kernel::Actor;
 use tokio::io::AsyncReadExt as _;
 
-use super::{Exit, imports as imports_list, mending, print, say};
+use super::{Exit, imports as imports_list, mending, on_database, print, say};
 use crate::app::{Parts, prepare_database};
 use crate::config::Config;
 use crate::database::Database;
@@ -69,10 +69,7 @@ pub struct Undo {
 /// Runs one of them, on the running system or on its database. The work is done by this process, or by a running one if it
 /// is faster.
 pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
-    let database = Database::join(config).await?;
-    let done = with(config, &database, command).await;
-    database.close().await;
-    done
+    on_database(config, async |database| with(config, database, command).await).await
 }
 
 async fn with(config: &Config, database: &Database, command: Command) -> anyhow::Result<Exit> {

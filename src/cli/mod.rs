@@ -26,8 +26,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::backup as backups;
-use crate::config::{Errors, Loaded, Log};
-use crate::database::OpenError;
+use crate::config::{Config, Errors, Loaded, Log};
+use crate::database::{Database, OpenError};
 use crate::logging;
 
 /// Lead management on a durable job and workflow engine.
@@ -190,6 +190,17 @@ async fn configured(loaded: Loaded, command: Configured) -> anyhow::Result<Exit>
         Configured::Doctor(args) => doctor::run(&loaded.config, &args).await,
         Configured::Config(command) => config::run(&loaded, &command),
     }
+}
+
+/// Works on the running system or on its database, and closes what it opened however that ends.
+async fn on_database<T>(
+    config: &Config,
+    work: impl AsyncFnOnce(&Database) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let database = Database::join(config).await?;
+    let done = Box::pin(work(&database)).await;
+    database.close().await;
+    done
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -13,7 +13,7 @@ use sira_kernel::{Actor, EmailAddress, PhoneNumber};
 use uuid::Uuid;
 
 use super::output::{Listing, Row};
-use super::{Exit, print, say};
+use super::{Exit, on_database, print, say};
 use crate::app::{Parts, prepare_database, unattended};
 use crate::config::Config;
 use crate::database::Database;
@@ -62,10 +62,7 @@ pub struct Correct {
 
 /// Runs one of them, on the running system or on its database.
 pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
-    let database = Database::join(config).await?;
-    let done = with(config, &database, command).await;
-    database.close().await;
-    done
+    on_database(config, async |database| with(config, database, command).await).await
 }
 
 async fn with(config: &Config, database: &Database, command: Command) -> anyhow::Result<Exit> {

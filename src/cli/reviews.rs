@@ -2,7 +2,7 @@
 //! but masked.
 
 use chrono::{DateTime, Utc};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde::Serialize;
 use sira_domain::leads::LeadError;
 use sira_domain::leads::reviews::{self, Review, State};
@@ -13,7 +13,7 @@ use sira_kernel::Actor;
 use uuid::Uuid;
 
 use super::output::{Listing, Row};
-use super::{Exit, print, say};
+use super::{Exit, on_database, print, say};
 use crate::app::unattended;
 use crate::config::Config;
 use crate::database::Database;
@@ -35,8 +35,8 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Ls {
     /// What was decided
-    #[arg(long, value_enum, default_value_t = Decided::Open)]
-    state: Decided,
+    #[arg(long, default_value = State::Open.code(), value_parser = state)]
+    state: State,
     /// Only pairs older than this one: the last id of the page before
     #[arg(long, value_name = "ID")]
     before: Option<ReviewId>,
@@ -44,25 +44,8 @@ pub struct Ls {
     listing: Listing,
 }
 
-/// What was decided.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Decided {
-    /// Nothing yet
-    Open,
-    /// They are one person
-    Merged,
-    /// They are two
-    Apart,
-}
-
-impl From<Decided> for State {
-    fn from(decided: Decided) -> Self {
-        match decided {
-            Decided::Open => Self::Open,
-            Decided::Merged => Self::Merged,
-            Decided::Apart => Self::Apart,
-        }
-    }
+fn state(code: &str) -> Result<State, String> {
+    State::parse(code).ok_or_else(|| "take one of open, merged, apart".to_owned())
 }
 
 /// Which pair, and who stays.
@@ -84,10 +67,7 @@ pub struct Which {
 
 /// Runs one of them, on the running system or on its database.
 pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
-    let database = Database::join(config).await?;
-    let done = with(config, &database, command).await;
-    database.close().await;
-    done
+    on_database(config, async |database| with(config, database, command).await).await
 }
 
 async fn with(config: &Config, database: &Database, command: Command) -> anyhow::Result<Exit> {
@@ -124,7 +104,7 @@ async fn list(database: &Database, args: Ls) -> anyhow::Result<()> {
         Some(id) => Some((reviews::find_created_at(&mut conn, id).await?, id.uuid())),
         None => None,
     };
-    let found = reviews::list(&mut conn, args.state.into(), after, args.listing.rows_wanted()).await?;
+    let found = reviews::list(&mut conn, args.state, after, args.listing.rows_wanted()).await?;
     args.listing.print(found.into_iter().map(Listed::from).collect())
 }
 

@@ -18,7 +18,7 @@ use sira_sandbox::Remote;
 use sira_synthetic::{CsvStyle, Dataset};
 
 use super::leads::{look_until_ended, progress_bar, send};
-use super::{Exit, print, say};
+use super::{Exit, on_database, print, say};
 use crate::app::{Parts, prepare_database};
 use crate::config::Config;
 use crate::database::Database;
@@ -105,12 +105,7 @@ pub async fn run(config: &Config, args: Args) -> anyhow::Result<Exit> {
     match (&args.csv, args.rate) {
         (Some(leads), _) => write(leads, &args),
         (None, Some(rate)) => play(config, &args, rate).await,
-        (None, None) => {
-            let database = Database::join(config).await?;
-            let filled = fill(config, &database, &args).await;
-            database.close().await;
-            filled
-        }
+        (None, None) => on_database(config, async |database| fill(config, database, &args).await).await,
     }
 }
 

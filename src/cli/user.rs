@@ -12,8 +12,8 @@ use sira_domain::{Db, distribution};
 use sira_kernel::Actor;
 use uuid::Uuid;
 
-use super::Exit;
 use super::output::{Listing, Row};
+use super::{Exit, on_database};
 use crate::app::unattended;
 use crate::config::Config;
 use crate::database::Database;
@@ -68,10 +68,7 @@ pub enum Command {
 
 /// Runs one of them, on the running system or on its database.
 pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
-    let database = Database::join(config).await?;
-    let done = with(config, &database, command).await;
-    database.close().await;
-    done.map(|()| Exit::Ok)
+    on_database(config, async |database| with(config, database, command).await).await.map(|()| Exit::Ok)
 }
 
 async fn with(config: &Config, database: &Database, command: Command) -> anyhow::Result<()> {

@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 use sira_engine::ops::{self, WorkflowFilter, WorkflowView};
 
-use super::Exit;
 use super::output::{Listing, Row};
+use super::{Exit, on_database};
 use crate::config::Config;
 use crate::database::Database;
 
@@ -37,10 +37,7 @@ pub struct Ls {
 /// Runs one of them, on the running system or on its database.
 pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
     let Command::Ls(args) = command;
-    let database = Database::join(config).await?;
-    let done = list(&database, args).await;
-    database.close().await;
-    done.map(|()| Exit::Ok)
+    on_database(config, async |database| list(database, args).await).await.map(|()| Exit::Ok)
 }
 
 async fn list(database: &Database, args: Ls) -> anyhow::Result<()> {

@@ -140,6 +140,14 @@ impl ApiError {
         self.change(|inner| inner.errors.push(error))
     }
 
+    /// Refuses a body in which something is wrong: all of it at once.
+    pub fn check(wrong: Vec<FieldError>) -> Result<(), Self> {
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        Err(wrong.into_iter().fold(Self::new(Code::InvalidBody), Self::with))
+    }
+
     /// For a body that has the field at `from` as `to`.
     #[must_use]
     pub fn renamed(self, from: &str, to: &str) -> Self {

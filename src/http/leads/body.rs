@@ -8,7 +8,7 @@ use sira_kernel::{EmailAddress, PersonName, PhoneNumber};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::http::catalogue::{Code, Text};
+use crate::http::catalogue::Text;
 use crate::http::problem::{ApiError, FieldError};
 
 /// Consents in one request: one for each channel, and room for a change of mind.
@@ -165,10 +165,7 @@ impl CreateLead {
             }
             consents.push(consent.into());
         }
-        if !wrong.is_empty() {
-            let problem = ApiError::new(Code::InvalidBody);
-            return Err(wrong.into_iter().fold(problem, ApiError::with));
-        }
+        ApiError::check(wrong)?;
         Ok(NewLead {
             channel: Channel::Api,
             acquired_at: now,

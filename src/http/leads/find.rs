@@ -13,7 +13,7 @@ use super::body::{EMAIL, PHONE, checked};
 use super::view::LeadSummary;
 use super::{SORT, read_page};
 use crate::http::auth::Caller;
-use crate::http::catalogue::{Code, Text};
+use crate::http::catalogue::Text;
 use crate::http::cursor::ListId;
 use crate::http::extract::ApiJson;
 use crate::http::page::{Page, PageRequest};
@@ -58,10 +58,8 @@ impl FindLeads {
         if wrong.is_empty() && person.is_empty() {
             wrong.push(FieldError::body("/name", "missing_field", NOTHING));
         }
-        if wrong.is_empty() {
-            return Ok(person);
-        }
-        Err(wrong.into_iter().fold(ApiError::new(Code::InvalidBody), ApiError::with))
+        ApiError::check(wrong)?;
+        Ok(person)
     }
 }
 

@@ -11,17 +11,14 @@ use sira_kernel::{EmailAddress, PhoneNumber};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::http::catalogue::{Code, Text};
+use crate::http::catalogue::Code;
 use crate::http::extract::PathId;
 use crate::http::idempotent::Once;
-use crate::http::leads::body::{EMAIL, PHONE, checked};
+use crate::http::leads::body::{EMAIL, NO_CONTACT, PHONE, checked};
 use crate::http::message::{self, Message};
 use crate::http::problem::{ApiError, FieldError, Problem};
 use crate::http::queue::Nothing;
 use crate::http::state::App;
-
-const NOTHING: Text =
-    Text { tr: "Telefon ya da e-posta verin.", en: "Give a phone number or an e-mail address." };
 
 /// What was done.
 #[derive(Serialize, ToSchema)]
@@ -52,12 +49,10 @@ impl CorrectEvent {
             checked(self.email.clone(), "/email", EMAIL, &mut wrong, |raw| EmailAddress::parse(raw).ok());
         let correction = Correction { phone, email };
         if wrong.is_empty() && correction.is_empty() {
-            wrong.push(FieldError::body("/phone", "missing_field", NOTHING));
+            wrong.push(FieldError::body("/phone", "missing_field", NO_CONTACT));
         }
-        if wrong.is_empty() {
-            return Ok(correction);
-        }
-        Err(wrong.into_iter().fold(ApiError::new(Code::InvalidBody), ApiError::with))
+        ApiError::check(wrong)?;
+        Ok(correction)
     }
 }
 

@@ -52,10 +52,15 @@ impl<'a> Empty<'a> {
 
     /// Restores into it with the key file of this data directory.
     fn restore(&self, data: &Path, from: &Path) -> Ran {
+        self.sira(data, &["restore", from.to_str().unwrap()])
+    }
+
+    /// The real binary on it.
+    fn sira(&self, data: &Path, arguments: &[&str]) -> Ran {
         let url = self.house.db.url();
         let url = url.replace(self.house.db.options().get_database().unwrap(), &self.name);
         let mut command = Command::new(env!("CARGO_BIN_EXE_sira"));
-        command.arg("restore").arg(from).env("SIRA__DATA__DIR", data).env("SIRA__DATABASE__URL", url);
+        command.args(arguments).env("SIRA__DATA__DIR", data).env("SIRA__DATABASE__URL", url);
         Ran::of(command.env("SIRA__LOG__FILTER", "warn"))
     }
 
@@ -245,6 +250,32 @@ async fn what_cannot_be_restored_is_refused_before_anything_is_touched() {
     assert!(twice.err.contains("the database is not empty"), "{}", twice.err);
     let onto = house.sira(&["backup", good.to_str().unwrap()]);
     assert_eq!(onto.code, Some(6), "a backup overwrites nothing: {onto:?}");
+    empty.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_an_older_schema_is_restored_and_brought_up_to_date() {
+    let home = home();
+    let (house, _) = backed_up(&home, "newest").await;
+    // As an installation is that has not seen this migration.
+    sqlx::raw_sql(
+        "alter table lead_contacts drop column can_text;
+         delete from _sqlx_migrations where version = 20261126160000",
+    )
+    .execute(&house.db.pool)
+    .await
+    .unwrap();
+    let older = home.path().join("older");
+    let taken = house.sira(&["backup", older.to_str().unwrap()]);
+    assert_eq!(taken.code, Some(0), "{taken:?}");
+    let empty = Empty::new(&house, "older").await;
+    let restored = empty.restore(&house.config.data.dir, &older);
+    assert_eq!(restored.code, Some(0), "{restored:?}");
+    assert!(restored.err.contains("a sealed contact was opened"), "{}", restored.err);
+    assert!(restored.err.contains("sira migrate"), "{}", restored.err);
+    let migrated = empty.sira(&house.config.data.dir, &["migrate"]);
+    assert_eq!(migrated.code, Some(0), "{migrated:?}");
+    assert!(migrated.err.contains("1 migrations applied"), "{}", migrated.err);
     empty.drop().await;
 }
 

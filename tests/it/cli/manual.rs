@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::house::Ran;
 
 /// Every command, and one below.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 20] = [
     "up",
     "serve",
     "work",
@@ -14,6 +14,9 @@ const COMMANDS: [&str; 17] = [
     "jobs",
     "workflows",
     "leads",
+    "quarantine",
+    "reviews",
+    "seed",
     "user",
     "backup",
     "restore",

@@ -94,6 +94,9 @@ pub async fn prepare_row(
         let found = super::get(&mut conn, import).await?;
         (found, store::find_bad(&mut conn, import, line).await?.ok_or(MendError::NoBadRow)?)
     };
+    if !MENDABLE.contains(&found.state) {
+        return Err(ImportError::WrongState { state: found.state }.into());
+    }
     if row.mended.is_some() {
         return Ok(PreparedRow { import, line, lead: None });
     }

@@ -122,7 +122,14 @@ pub(super) async fn propose(uow: &mut Uow, arriving: &[Arriving<'_>]) -> Result<
     let (mut emails, mut phones) = (sql::Asked::default(), sql::Asked::default());
     for one in arriving.iter().filter(|one| !one.lead.is_test) {
         emails.extend(one.prepared.lead, one.prepared.indexes(Kind::Email));
-        phones.extend(one.prepared.lead, one.prepared.indexes(Kind::Phone));
+        // A single number decided whose enquiry it is: no other lead has it.
+        let numbers = one.prepared.indexes(Kind::Phone);
+        if numbers.len() > 1 {
+            phones.extend(one.prepared.lead, numbers);
+        }
+    }
+    if emails.is_empty() && phones.is_empty() {
+        return Ok(());
     }
     let now = uow.now();
     let suspected = sql::find_sharing(uow.conn(), &emails, &phones, SHARED_BY_MAX).await?;

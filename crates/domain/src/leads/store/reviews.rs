@@ -65,6 +65,10 @@ pub struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
+    pub fn is_empty(&self) -> bool {
+        self.leads.is_empty()
+    }
+
     pub fn extend(&mut self, lead: LeadId, indexes: Vec<&'a [u8]>) {
         self.leads.extend(indexes.iter().map(|_| lead.uuid()));
         self.indexes.extend(indexes);
