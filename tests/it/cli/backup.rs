@@ -280,22 +280,27 @@ async fn a_backup_of_an_older_schema_is_restored_and_brought_up_to_date() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_backup_leaves_nothing_that_looks_whole_and_the_next_one_goes_through() {
+async fn a_backup_killed_while_it_counts_or_dumps_leaves_nothing_that_looks_whole() {
     let home = home();
     let (house, _) = backed_up(&home, "first").await;
     let to = home.path().join("killed");
-    // It waits for this lock in the middle of its work.
+    let partial = home.path().join("killed.partial");
+    let begin = || {
+        Command::new(env!("CARGO_BIN_EXE_sira"))
+            .arg("backup")
+            .arg(&to)
+            .env("SIRA__DATA__DIR", &house.config.data.dir)
+            .env("SIRA__DATABASE__URL", house.db.url())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+
+    // It waits for this lock while it counts.
     let mut holder = PgConnection::connect_with(&house.db.options()).await.unwrap();
     sqlx::raw_sql("begin; lock table leads in access exclusive mode").execute(&mut holder).await.unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_sira"))
-        .arg("backup")
-        .arg(&to)
-        .env("SIRA__DATA__DIR", &house.config.data.dir)
-        .env("SIRA__DATABASE__URL", house.db.url())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut counting = begin();
     until(
         &house.db.pool,
         1,
@@ -303,15 +308,33 @@ async fn a_killed_backup_leaves_nothing_that_looks_whole_and_the_next_one_goes_t
         (select oid from pg_database where datname = current_database())",
     )
     .await;
-    assert!(home.path().join("killed.partial").exists(), "it is under way");
+    assert!(partial.exists(), "it is under way");
     let second = house.sira(&["backup", to.to_str().unwrap()]);
     assert_eq!(second.code, Some(6), "one at a time: {second:?}");
-    child.kill().unwrap();
-    child.wait().unwrap();
+    counting.kill().unwrap();
+    counting.wait().unwrap();
     assert!(!to.exists());
     sqlx::raw_sql("rollback").execute(&mut holder).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(10)).await;
+
+    // Rows that no compression makes small keep it dumping for a while.
+    sqlx::raw_sql(
+        "create table bulk as select n, decode(string_agg(md5(n::text || i::text), ''), 'hex') as noise \
+         from generate_series(1, 20000) n, generate_series(1, 100) i group by n",
+    )
+    .execute(&house.db.pool)
+    .await
+    .unwrap();
+    let mut dumping = begin();
+    let dump = partial.join("database.dump");
+    while std::fs::metadata(&dump).map_or(0, |file| file.len()) < 1024 * 1024 {
+        assert!(dumping.try_wait().unwrap().is_none(), "it ended before it was killed");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    dumping.kill().unwrap();
+    dumping.wait().unwrap();
+    assert!(!to.exists() && !partial.join("manifest.json").exists());
+
     let ran = house.sira(&["backup", to.to_str().unwrap()]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(to.join("manifest.json").exists() && !home.path().join("killed.partial").exists());
+    assert!(to.join("manifest.json").exists() && !partial.exists());
 }
