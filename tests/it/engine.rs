@@ -3,5 +3,6 @@
 mod jobs;
 mod leases;
 mod operator;
+mod schedules;
 mod workflows;
 mod world;

@@ -1,6 +1,6 @@
 //! The durable engine: jobs and workflows in PostgreSQL, run by apalis workers over our own `Backend`.
 //!
-//! It knows jobs, leases, sessions and workflows, and no noun of the business. What it promises, and the test
+//! It knows jobs, leases, sessions, schedules and workflows, and no noun of the business. What it promises, and the test
 //! that proves each promise, stands in `docs/GUARANTEES.md`.
 
 pub mod effect;
@@ -9,6 +9,7 @@ pub mod error;
 pub mod job;
 pub mod ops;
 pub mod registry;
+pub mod schedule;
 pub mod settings;
 pub mod workflow;
 
@@ -22,5 +23,6 @@ pub use error::EngineError;
 pub use job::{External, Failure, Job, JobError, JobId, Lease, Outcome, Queue, Retry, Spec};
 pub use registry::{Kind, Registry};
 pub use runtime::{Drained, Running};
+pub use schedule::{CatchUp, Cron, InvalidCron, Schedule};
 pub use settings::Settings;
 pub use workflow::{Step, Transition, Wake, Workflow, WorkflowSpec, cancel};

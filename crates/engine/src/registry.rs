@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::job::{Job, JobError, Lease, Outcome, Queue, Retry, Spec};
+use crate::schedule::{Cron, Schedule};
 use crate::workflow::{Step, Workflow, WorkflowSpec, step_kind};
 
 /// The future of one attempt.
@@ -74,12 +75,13 @@ impl Kind {
 /// The kinds that a process can run, over the context `C` that all of them share.
 pub struct Registry<C> {
     pub(crate) kinds: BTreeMap<String, Registered<C>>,
+    pub(crate) schedules: Vec<Schedule>,
     context: PhantomData<fn(C)>,
 }
 
 impl<C> Default for Registry<C> {
     fn default() -> Self {
-        Self { kinds: BTreeMap::new(), context: PhantomData }
+        Self { kinds: BTreeMap::new(), schedules: Vec::new(), context: PhantomData }
     }
 }
 
@@ -134,6 +136,23 @@ impl<C: Send + Sync + 'static> Registry<C> {
                 );
             }
         }
+        self
+    }
+
+    /// Adds a schedule, which is stored when workers start.
+    ///
+    /// # Panics
+    /// When its name is taken, its expression or zone is not valid, or its kind is not registered before it: mistakes in the
+    /// program and not in its input.
+    #[must_use]
+    pub fn schedule(mut self, schedule: Schedule) -> Self {
+        let Schedule { name, cron, time_zone, ref job, .. } = schedule;
+        assert!(self.schedules.iter().all(|other| other.name != name), "two schedules are named {name}");
+        assert!(self.kinds.contains_key(job.kind()), "{name} fires {}, which is not registered", job.kind());
+        if let Err(invalid) = Cron::parse(cron, time_zone) {
+            panic!("{name}: {invalid}");
+        }
+        self.schedules.push(schedule);
         self
     }
 

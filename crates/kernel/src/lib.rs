@@ -1,5 +1,5 @@
 //! Words that every layer shares and that need no I/O: typed ids, the clock, actors, phone numbers, e-mail
-//! addresses, names, and the masked forms that may be shown where the value itself may not.
+//! addresses, names, time zones, and the masked forms that may be shown where the value itself may not.
 //!
 //! **Invariant:** nothing here opens a connection or knows what a lead is.
 
@@ -11,6 +11,7 @@ pub mod mask;
 pub mod name;
 pub mod phone;
 pub mod reference;
+pub mod zone;
 
 pub use actor::Actor;
 pub use clock::Clock;
@@ -19,3 +20,4 @@ pub use id::Id;
 pub use mask::mask_contacts;
 pub use name::PersonName;
 pub use phone::{PhoneKind, PhoneNumber};
+pub use zone::Zone;

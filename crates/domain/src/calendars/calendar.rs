@@ -13,9 +13,9 @@ use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
+use sira_kernel::zone::{Zone, known};
 
 use super::wall::Wall;
-use super::zone::{Zone, known};
 use super::{Block, CalendarError};
 use crate::distribution::eligibility::DAY_MINUTES;
 

@@ -14,7 +14,6 @@ mod properties;
 mod stopwatch;
 mod store;
 mod wall;
-mod zone;
 
 use std::collections::HashMap;
 

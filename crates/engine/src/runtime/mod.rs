@@ -10,6 +10,7 @@ mod fetch;
 mod layers;
 mod renew;
 mod session;
+mod slots;
 mod upkeep;
 
 use std::collections::BTreeSet;
@@ -78,6 +79,7 @@ pub(crate) async fn start<C: Clone + Send + Sync + 'static>(
     let names: Vec<String> =
         queues.iter().map(|queue| queue.name.to_owned()).collect::<BTreeSet<_>>().into_iter().collect();
     let mut conn = own.acquire().await?;
+    slots::declare(&mut conn, &registry.schedules, engine.clock.now()).await?;
     let id =
         store::open_session(&mut conn, &settings.host, &settings.version, &names, settings.lease_ttl).await?;
     drop(conn);

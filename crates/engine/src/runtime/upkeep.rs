@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::fetch::{PROBING, bounded};
 use super::session::{Retrying, Session, jittered};
+use super::slots;
 use crate::effect::Applied;
 use crate::store::{self, PutBack, Return, Unbegun};
 use crate::wake::{CHANNEL, TIMERS, bell_of};
@@ -28,7 +29,7 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long it may take to answer.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Makes jobs and workflows due at their time: sleeps exactly until the next one, or until something sooner is
+/// Makes jobs and workflows due at their time and fires slots of schedules: sleeps exactly until the next one, or until something sooner is
 /// scheduled.
 pub async fn timers(session: Arc<Session>) {
     let mut bell = session.waker.bells.listen(TIMERS);
@@ -62,6 +63,8 @@ async fn make_due(session: &Session) -> Result<Duration, sqlx::Error> {
     let steps = store::wake_workflows(&mut conn, shift, PROMOTE_BATCH).await?;
     let full = queues.len().max(steps.len()) as i64 == PROMOTE_BATCH;
     queues.extend(steps);
+    let (fired, next_slot) = slots::fire(&mut conn, shift).await?;
+    queues.extend(fired);
     let moved = !queues.is_empty();
     session.waker.wake(&Applied { queues, scheduled: false });
     if full {
@@ -69,6 +72,7 @@ async fn make_due(session: &Session) -> Result<Duration, sqlx::Error> {
     }
     let poll = jittered(session.settings.poll_every);
     let next = store::next_due_us(&mut conn, shift).await?;
+    let next = [next, next_slot].into_iter().flatten().min();
     Ok(match next {
         None => poll,
         Some(us) if us <= 0 && !moved => LOCKED_WAIT,

@@ -9,6 +9,7 @@ mod finish;
 mod partitions;
 mod put_back;
 mod queues;
+pub mod schedules;
 mod sessions;
 mod steps;
 mod workflows;

@@ -4,6 +4,8 @@
 //! Payloads and states hold ids and no personal data, so they may be shown. What an operator does takes the rows' locks
 //! first, so that it is safe beside running workers: a job is either claimed before, and then left alone, or not at all.
 
+mod schedules;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -14,6 +16,9 @@ use crate::effect::Applied;
 use crate::error::EngineError;
 use crate::job::JobId;
 use crate::store::ops as store;
+
+pub use schedules::{ScheduleDetails, ScheduleEdit, ScheduleError, ScheduleView, SlotView};
+pub use schedules::{edit_schedule, find_schedule, list_schedules, pause_schedule, resume_schedule, run_schedule};
 
 /// Most rows of one page.
 pub const PAGE_MAX: u16 = 200;
