@@ -54,6 +54,7 @@ impl Parts {
             phone_region: config.intake.phone_region.clone(),
             assign_batch_max: config.distribution.assign_batch_max,
             waiting_alarm_after: waiting_alarm_after(config),
+            history_days: config.engine.history_days,
             calls: call_rules(config, providers.telephony.name()),
         };
         let cx = Context { db, clock, cipher, providers, settings };

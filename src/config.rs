@@ -119,6 +119,8 @@ pub struct Engine {
     pub drain_ms: u64,
     /// Jobs that one claim takes.
     pub claim_batch_max: u16,
+    /// Days for which finished jobs, attempts and workflows are kept.
+    pub history_days: u16,
 }
 
 /// Meta Lead Ads.
@@ -365,6 +367,7 @@ impl Config {
         require((1..=60_000).contains(&engine.poll_ms), "engine.poll_ms: 1 to 60000");
         require(engine.drain_ms <= 600_000, "engine.drain_ms: at most 600000");
         require((1..=1000).contains(&engine.claim_batch_max), "engine.claim_batch_max: 1 to 1000");
+        require((1..=3650).contains(&engine.history_days), "engine.history_days: 1 to 3650");
         self.check_meta(&mut require);
         self.check_telephony(&mut require);
         let region = self.intake.phone_region.as_bytes();

@@ -42,6 +42,8 @@ pub struct Settings {
     pub assign_batch_max: u16,
     /// How long a lead may wait for an agent before it is reported.
     pub waiting_alarm_after: std::time::Duration,
+    /// Days for which finished jobs, attempts and workflows are kept.
+    pub history_days: u16,
     /// How calls are made.
     pub calls: calls::Rules,
 }

@@ -5,6 +5,7 @@ pub mod context;
 pub mod distribution;
 mod failure;
 pub mod ingestion;
+pub mod operations;
 pub mod privacy;
 pub mod queues;
 pub mod sla;

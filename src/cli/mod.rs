@@ -14,6 +14,7 @@ pub mod openapi;
 pub mod output;
 pub mod quarantine;
 pub mod reviews;
+pub mod schedules;
 pub mod seed;
 pub mod up;
 pub mod user;
@@ -68,6 +69,9 @@ enum Configured {
     /// Look at workflows
     #[command(subcommand)]
     Workflows(workflows::Command),
+    /// Look at what fires by the clock, and change it
+    #[command(subcommand)]
+    Schedules(schedules::Command),
     /// Bring in leads by the file, and list what came in
     #[command(subcommand)]
     Leads(leads::Command),
@@ -177,6 +181,7 @@ async fn configured(loaded: Loaded, command: Configured) -> anyhow::Result<Exit>
         Configured::Migrate => migrate::run(&loaded.config).await,
         Configured::Jobs(command) => jobs::run(&loaded.config, command).await,
         Configured::Workflows(command) => workflows::run(&loaded.config, command).await,
+        Configured::Schedules(command) => schedules::run(&loaded.config, command).await,
         Configured::Leads(command) => Box::pin(leads::run(&loaded.config, command)).await,
         Configured::Quarantine(command) => quarantine::run(&loaded.config, command).await,
         Configured::Reviews(command) => reviews::run(&loaded.config, command).await,

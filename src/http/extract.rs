@@ -194,6 +194,17 @@ impl<S: Send + Sync> FromRequestParts<S> for PathNumber {
     }
 }
 
+/// One name in the path.
+pub struct PathName(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathName {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let name = Path::<String>::from_request_parts(parts, state).await;
+        name.map(|Path(name)| Self(name)).map_err(|_| Code::NotFound.into())
+    }
+}
+
 /// An id and a number in the path; a text that is none is not found.
 pub struct PathIdAndNumber(pub Uuid, pub i64);
 

@@ -107,6 +107,30 @@ pub const JOB_RETRIED: Message = Message::new(
     Severity::Success,
     Text { tr: "İş yeniden sıraya alındı.", en: "The job is due again." },
 );
+/// A schedule fires as it was told from now on.
+pub const SCHEDULE_EDITED: Message = Message::new(
+    "schedule_edited",
+    Severity::Success,
+    Text { tr: "Zamanlama değiştirildi.", en: "The schedule is changed." },
+);
+/// A schedule fires no more.
+pub const SCHEDULE_PAUSED: Message = Message::new(
+    "schedule_paused",
+    Severity::Success,
+    Text { tr: "Zamanlama durduruldu.", en: "The schedule is paused." },
+);
+/// A schedule fires again.
+pub const SCHEDULE_RESUMED: Message = Message::new(
+    "schedule_resumed",
+    Severity::Success,
+    Text { tr: "Zamanlama sürüyor.", en: "The schedule goes on." },
+);
+/// A schedule's job was enqueued beside its slots.
+pub const SCHEDULE_RUN: Message = Message::new(
+    "schedule_run",
+    Severity::Success,
+    Text { tr: "İş sıraya alındı.", en: "The job is enqueued." },
+);
 /// An equal job waited, and is due.
 pub const JOB_MERGED: Message = Message::new(
     "job_merged",

@@ -171,6 +171,12 @@ fn routes(base_path: &str) -> Result<Routes, RouterError> {
         .add(Access::Needs(Permission::ViewOperations), routes!(ops::engine::get_job))
         .add(Access::Needs(Permission::ManageOperations), routes!(ops::jobs::retry_job))
         .add(Access::Needs(Permission::ManageOperations), routes!(ops::jobs::cancel_job))
+        .add(Access::Needs(Permission::ViewOperations), routes!(ops::schedules::list_schedules))
+        .add(Access::Needs(Permission::ViewOperations), routes!(ops::schedules::get_schedule))
+        .add(Access::Needs(Permission::ManageSchedules), routes!(ops::schedules::edit_schedule))
+        .add(Access::Needs(Permission::ManageSchedules), routes!(ops::schedules::pause_schedule))
+        .add(Access::Needs(Permission::ManageSchedules), routes!(ops::schedules::resume_schedule))
+        .add(Access::Needs(Permission::ManageSchedules), routes!(ops::schedules::run_schedule))
         .add(Access::Needs(Permission::ViewOperations), routes!(ops::engine::list_workflows))
         .add(Access::Needs(Permission::ViewOperations), routes!(ops::engine::get_workflow));
     Ok(Routes::new(Document::openapi())

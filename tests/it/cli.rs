@@ -7,3 +7,4 @@ mod lists;
 mod manual;
 mod mending;
 mod reviews;
+mod schedules;

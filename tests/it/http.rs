@@ -13,6 +13,7 @@ mod operations;
 mod problems;
 mod promises;
 mod reviews;
+mod schedules;
 mod serving;
 mod timeline;
 mod webhook;

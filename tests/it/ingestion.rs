@@ -206,6 +206,7 @@ impl Desk {
             cipher: office.cipher.clone(),
             providers: Providers { meta: meta.clone(), telephony: crate::fakes::unasked_telephony() },
             settings: Settings {
+                history_days: 30,
                 phone_region: "TR".to_owned(),
                 assign_batch_max: 100,
                 waiting_alarm_after: Duration::from_mins(10),

@@ -11,6 +11,7 @@ mod distribution;
 mod documents;
 mod engine;
 mod fakes;
+mod history;
 mod house;
 mod http;
 mod identity;

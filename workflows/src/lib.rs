@@ -5,6 +5,7 @@ pub mod assignment_watch;
 pub mod call_session;
 pub mod follow_up_reminder;
 pub mod reactions;
+pub mod schedules;
 pub mod sla_timer;
 pub mod upcoming;
 
@@ -13,6 +14,7 @@ use sira_jobs::Context;
 use sira_jobs::calls::{PlaceCall, ReconcileCall};
 use sira_jobs::distribution::{AssignLeads, ExpireCoolingOff};
 use sira_jobs::ingestion::{FetchMetaLead, ImportLeads, UndoImport};
+use sira_jobs::operations::TrimHistory;
 use sira_jobs::privacy::DestroyKeys;
 use sira_jobs::sla::{RescheduleCalendar, RescheduleTimers};
 
@@ -23,8 +25,12 @@ pub use follow_up_reminder::FollowUpReminder;
 pub use reactions::reactions;
 pub use sla_timer::SlaTimer;
 
-/// Every job and workflow that this binary can run.
+/// Every job, workflow and schedule that this binary can run.
 pub fn registry() -> Registry<Context> {
+    schedules::all().into_iter().fold(kinds(), Registry::schedule)
+}
+
+fn kinds() -> Registry<Context> {
     Registry::new()
         .job::<FetchMetaLead>()
         .job::<ImportLeads>()
@@ -34,6 +40,7 @@ pub fn registry() -> Registry<Context> {
         .job::<PlaceCall>()
         .job::<ReconcileCall>()
         .job::<DestroyKeys>()
+        .job::<TrimHistory>()
         .job::<RescheduleTimers>()
         .job::<RescheduleCalendar>()
         .workflow::<AssignmentWatch>()

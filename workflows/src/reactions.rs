@@ -150,6 +150,10 @@ fn react(event: &Event, now: DateTime<Utc>, waiting_alarm_after: Duration) -> Ve
         | Event::BackupRestored { .. }
         | Event::JobRetried { .. }
         | Event::JobCancelled { .. }
+        | Event::ScheduleEdited { .. }
+        | Event::SchedulePaused { .. }
+        | Event::ScheduleResumed { .. }
+        | Event::ScheduleRun { .. }
         | Event::SignedIn { .. }
         | Event::SignInRefused { .. } => Vec::new(),
     }
@@ -370,6 +374,18 @@ mod tests {
             (Event::BackupRestored { at: later }, vec![]),
             (Event::JobRetried { job: JobId(1) }, vec![]),
             (Event::JobCancelled { job: JobId(1), reason: "obsolete".into() }, vec![]),
+            (
+                Event::ScheduleEdited {
+                    schedule: "s".into(),
+                    cron: "0 3 * * *".into(),
+                    time_zone: "UTC".into(),
+                    catch_up: "all".into(),
+                },
+                vec![],
+            ),
+            (Event::SchedulePaused { schedule: "s".into(), reason: "obsolete".into() }, vec![]),
+            (Event::ScheduleResumed { schedule: "s".into() }, vec![]),
+            (Event::ScheduleRun { schedule: "s".into(), job: JobId(1) }, vec![]),
             (Event::SignedIn { user }, vec![]),
             (Event::SignInRefused { user: None }, vec![]),
         ];

@@ -85,7 +85,9 @@ pub enum InvalidCron {
     #[error("not a cron expression: expected five fields, as in 30 2 * * *, or six with seconds first: {0}")]
     Unreadable(String),
     /// Days of the week are numbers, which different crons count differently.
-    #[error("write days of the week by name, MON to SUN: their numbers mean different days in different systems")]
+    #[error(
+        "write days of the week by name, MON to SUN: their numbers mean different days in different systems"
+    )]
     NumberedWeekday,
     /// There is no such zone.
     #[error("no such time zone: expected an IANA name, as in Europe/Istanbul")]
@@ -139,10 +141,12 @@ impl Cron {
         let all = stretches.flat_map(move |stretch| {
             let (from, until) = stretch.shown();
             let before = shown_until.replace(until).filter(|_| !self.every_hour);
-            let omitted = before.is_some_and(|before| self.shown_slots(before).next().is_some_and(|slot| slot < from));
+            let omitted =
+                before.is_some_and(|before| self.shown_slots(before).next().is_some_and(|slot| slot < from));
             let shown = self.shown_slots(before.map_or(from, |before| before.max(from)));
             let head = omitted.then(|| stretch.moment(from));
-            head.into_iter().chain(shown.take_while(move |&slot| slot < until).map(move |slot| stretch.moment(slot)))
+            head.into_iter()
+                .chain(shown.take_while(move |&slot| slot < until).map(move |slot| stretch.moment(slot)))
         });
         let once = all.filter(move |&slot| last.replace(slot) != Some(slot));
         once.skip_while(move |&slot| slot < first).filter_map(|slot| DateTime::from_timestamp(slot, 0))
@@ -206,7 +210,10 @@ mod tests {
     fn slots_are_those_of_the_zone() {
         let istanbul = slots("30 2 * * *", "Europe/Istanbul", "2026-11-26T00:00:00Z", 2);
         assert_eq!(istanbul, ["11-26 23:30", "11-27 23:30"]);
-        assert_eq!(slots("0 9 * * MON-FRI", "UTC", "2026-11-27T09:00:00Z", 2), ["11-27 09:00", "11-30 09:00"]);
+        assert_eq!(
+            slots("0 9 * * MON-FRI", "UTC", "2026-11-27T09:00:00Z", 2),
+            ["11-27 09:00", "11-30 09:00"]
+        );
         assert_eq!(slots("0 0 29 2 *", "UTC", "2026-11-27T00:00:00Z", 2), ["02-29 00:00", "02-29 00:00"]);
         let half_past = slots("*/30 * * * * *", "UTC", "2026-11-27T00:00:00.5Z", 1);
         assert_eq!(half_past, ["11-27 00:00"], "seconds come first: the slot is at 00:00:30");
@@ -255,7 +262,10 @@ mod tests {
         let (next, now) = (at("2026-11-26T10:00:00Z"), at("2026-11-26T10:35:00Z"));
         let ten = |minute: u32| at(&format!("2026-11-26T10:{minute:02}:00Z"));
         let all = due(&cron, CatchUp::All, next, now);
-        assert_eq!(all, Due { fire: vec![ten(0), ten(10), ten(20), ten(30)], missed: None, next: Some(ten(40)) });
+        assert_eq!(
+            all,
+            Due { fire: vec![ten(0), ten(10), ten(20), ten(30)], missed: None, next: Some(ten(40)) }
+        );
         let latest = due(&cron, CatchUp::Latest, next, now);
         assert_eq!(latest, Due { fire: vec![ten(30)], missed: Some((ten(0), ten(20))), next: Some(ten(40)) });
         let skip = due(&cron, CatchUp::Skip, next, now);

@@ -109,6 +109,7 @@ impl From<OperationError> for ApiError {
                 Self::new(Code::InvalidBody).with(FieldError::body("/reason", "wrong_value", REASON))
             }
             OperationError::TooMany => Self::internal(error),
+            OperationError::Schedule(error) => super::schedules::refused(error),
             OperationError::Engine(error) => error.into(),
         }
     }

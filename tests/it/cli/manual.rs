@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::house::Ran;
 
 /// Every command, and one below.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "up",
     "serve",
     "work",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 20] = [
     "doctor",
     "jobs",
     "workflows",
+    "schedules",
     "leads",
     "quarantine",
     "reviews",

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sira_engine::ops::{
-    ScheduleDetails, ScheduleEdit, ScheduleError, edit_schedule, find_schedule, pause_schedule, resume_schedule,
-    run_schedule,
+    ScheduleDetails, ScheduleEdit, ScheduleError, edit_schedule, find_schedule, pause_schedule,
+    resume_schedule, run_schedule,
 };
 use sira_engine::{CatchUp, Engine, InvalidCron, Registry, Schedule};
 
@@ -42,7 +42,8 @@ async fn three_processes_racing_over_200_slots_fire_each_once() {
     let mut running = Vec::new();
     for _ in 0..3 {
         let engine = Engine::new(&w.db.pool, w.db.clock.clone());
-        let started = engine.start(registry("* * * * *", CatchUp::All), &[QUEUE], w.cx.clone(), World::settings());
+        let started =
+            engine.start(registry("* * * * *", CatchUp::All), &[QUEUE], w.cx.clone(), World::settings());
         running.push((started.await.unwrap(), engine));
     }
     // All see the same clock, in steps that make one slot due, several, and more than one pass takes.
@@ -58,7 +59,8 @@ async fn three_processes_racing_over_200_slots_fire_each_once() {
     w.until(DONE, expected).await;
     let slots = "select count(distinct slot) from engine.schedule_slots where extract(second from slot) = 0";
     assert_eq!(w.count(slots).await, expected, "each minute");
-    let span = "select (extract(epoch from max(slot) - min(slot)) / 60)::bigint + 1 from engine.schedule_slots";
+    let span =
+        "select (extract(epoch from max(slot) - min(slot)) / 60)::bigint + 1 from engine.schedule_slots";
     assert_eq!(w.count(span).await, expected, "without a gap");
     let jobs = "select count(distinct payload ->> 'slot') from engine.finished";
     assert_eq!(w.count(jobs).await, expected, "each job knows its slot");
@@ -143,7 +145,9 @@ async fn a_paused_schedule_fires_nothing_and_goes_on_without_what_it_missed() {
     w.cx.engine.wake(&applied);
     assert!(!resume_schedule(&mut conn, &w.db.clock, NAME).await.unwrap().0, "it was not paused");
     let resumed = w.schedule().await;
-    assert!(resumed.next[0] > w.db.clock.now() && resumed.next[0] <= w.db.clock.now() + TimeDelta::minutes(5));
+    assert!(
+        resumed.next[0] > w.db.clock.now() && resumed.next[0] <= w.db.clock.now() + TimeDelta::minutes(5)
+    );
     w.advance(300);
     w.until(DONE, 2).await;
     assert_eq!(w.count(FIRED).await, 2, "an hour of slots was not caught up");
@@ -153,8 +157,13 @@ async fn a_paused_schedule_fires_nothing_and_goes_on_without_what_it_missed() {
 async fn a_schedule_that_cannot_be_read_is_paused_and_holds_up_no_other() {
     let w = World::new().await;
     let other = Scripted { name: "other".to_owned(), key: None };
-    let registry = registry("* * * * *", CatchUp::All)
-        .schedule(Schedule::of::<Cx, _>("test.other", "* * * * *", "UTC", CatchUp::All, &other));
+    let registry = registry("* * * * *", CatchUp::All).schedule(Schedule::of::<Cx, _>(
+        "test.other",
+        "* * * * *",
+        "UTC",
+        CatchUp::All,
+        &other,
+    ));
     let _running = w.start_with(registry, World::settings()).await;
     sqlx::query("update engine.schedules set cron = 'of a later version' where name = $1")
         .bind(NAME)

@@ -286,6 +286,7 @@ fn context(db: &TestDb, pool: PgPool) -> Context {
         cipher: Cipher::new(pool, Arc::new(LocalKeyFile::generate())),
         providers: Providers { meta: Arc::new(NoMeta), telephony: unasked_telephony() },
         settings: sira_jobs::Settings {
+            history_days: 30,
             phone_region: "TR".to_owned(),
             assign_batch_max: 100,
             waiting_alarm_after: std::time::Duration::from_mins(10),

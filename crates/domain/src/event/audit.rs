@@ -131,6 +131,21 @@ impl Event {
             Self::JobCancelled { job, reason } => {
                 Entry::new("job.cancelled", "job", job, json!({ "reason": reason }))
             }
+            Self::ScheduleEdited { schedule, cron, time_zone, catch_up } => Entry::new(
+                "schedule.edited",
+                "schedule",
+                schedule,
+                json!({ "cron": cron, "time_zone": time_zone, "catch_up": catch_up }),
+            ),
+            Self::SchedulePaused { schedule, reason } => {
+                Entry::new("schedule.paused", "schedule", schedule, json!({ "reason": reason }))
+            }
+            Self::ScheduleResumed { schedule } => {
+                Entry::new("schedule.resumed", "schedule", schedule, json!({}))
+            }
+            Self::ScheduleRun { schedule, job } => {
+                Entry::new("schedule.run", "schedule", schedule, json!({ "job": job }))
+            }
             Self::SignedIn { user } => Entry::new("user.signed_in", "user", user, json!({})),
             Self::SignInRefused { user } => Entry::new(
                 "user.sign_in_refused",

@@ -132,6 +132,10 @@ impl Event {
             | Self::BackupRestored { .. }
             | Self::JobRetried { .. }
             | Self::JobCancelled { .. }
+            | Self::ScheduleEdited { .. }
+            | Self::SchedulePaused { .. }
+            | Self::ScheduleResumed { .. }
+            | Self::ScheduleRun { .. }
             | Self::SignedIn { .. }
             | Self::SignInRefused { .. } => Vec::new(),
         }

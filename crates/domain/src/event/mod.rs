@@ -531,6 +531,36 @@ pub enum Event {
         /// The operator's words, without contacts.
         reason: String,
     },
+    /// An operator changed when a schedule fires, or what happens with slots that it missed.
+    ScheduleEdited {
+        /// Its name.
+        schedule: String,
+        /// The expression that it has now.
+        cron: String,
+        /// The zone that it has now.
+        time_zone: String,
+        /// What happens with missed slots now.
+        catch_up: String,
+    },
+    /// An operator stopped a schedule.
+    SchedulePaused {
+        /// Its name.
+        schedule: String,
+        /// The operator's words, without contacts.
+        reason: String,
+    },
+    /// An operator let a schedule go on.
+    ScheduleResumed {
+        /// Its name.
+        schedule: String,
+    },
+    /// An operator ran a schedule's job beside its slots.
+    ScheduleRun {
+        /// Its name.
+        schedule: String,
+        /// The job.
+        job: JobId,
+    },
     /// Somebody signed in.
     SignedIn {
         /// The user.

@@ -176,6 +176,10 @@ impl Event {
             | Self::BackupRestored { .. }
             | Self::JobRetried { .. }
             | Self::JobCancelled { .. }
+            | Self::ScheduleEdited { .. }
+            | Self::SchedulePaused { .. }
+            | Self::ScheduleResumed { .. }
+            | Self::ScheduleRun { .. }
             | Self::SignedIn { .. }
             | Self::SignInRefused { .. } => return Vec::new(),
         };

@@ -51,6 +51,8 @@ pub enum Permission {
     ViewOperations,
     /// Retry and cancel jobs, and let events out of quarantine.
     ManageOperations,
+    /// Change, pause and run schedules.
+    ManageSchedules,
     /// Read the process's metrics.
     ViewMetrics,
     /// Read the API's documentation.
@@ -85,6 +87,7 @@ impl Role {
                 | P::ManageSla
                 | P::ViewOperations
                 | P::ManageOperations
+                | P::ManageSchedules
                 | P::ViewMetrics => false,
             },
             Self::Agent => match permission {
@@ -98,6 +101,7 @@ impl Role {
                 | P::ManageSla
                 | P::ViewOperations
                 | P::ManageOperations
+                | P::ManageSchedules
                 | P::ViewMetrics => false,
             },
             Self::Auditor => match permission {
@@ -111,6 +115,7 @@ impl Role {
                 | P::MergeLeads
                 | P::ManageSla
                 | P::ManageOperations
+                | P::ManageSchedules
                 | P::ViewMetrics => false,
             },
         }
@@ -129,7 +134,7 @@ impl Role {
 
 impl Permission {
     /// All permissions.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ViewLeads,
         Self::CreateLeads,
         Self::ImportLeads,
@@ -142,6 +147,7 @@ impl Permission {
         Self::ManageSla,
         Self::ViewOperations,
         Self::ManageOperations,
+        Self::ManageSchedules,
         Self::ViewMetrics,
         Self::ViewDocs,
     ];
@@ -161,6 +167,7 @@ impl Permission {
             Self::ManageSla => "sla.manage",
             Self::ViewOperations => "operations.view",
             Self::ManageOperations => "operations.manage",
+            Self::ManageSchedules => "schedules.manage",
             Self::ViewMetrics => "metrics.view",
             Self::ViewDocs => "docs.view",
         }

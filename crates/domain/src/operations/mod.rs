@@ -1,11 +1,12 @@
-//! What an operator does to the machinery, audited: retrying and cancelling jobs, backing up and restoring.
+//! What an operator does to the machinery, audited: retrying and cancelling jobs, changing schedules, backing up and restoring.
 //!
 //! **Invariant:** what was done to a job and who did it commit together.
 
+pub mod schedules;
 mod store;
 
 use chrono::{DateTime, Utc};
-use sira_engine::ops::{self, Verdict};
+use sira_engine::ops::{self, ScheduleError, Verdict};
 use sira_engine::{EngineError, JobId};
 use sira_kernel::mask_contacts;
 use sqlx::PgConnection;
@@ -21,12 +22,15 @@ pub const REASON_CHARS_MAX: usize = 200;
 /// Why nothing was done at all.
 #[derive(Debug, thiserror::Error)]
 pub enum OperationError {
-    /// A cancellation says why.
+    /// What is stopped says why.
     #[error("a reason has 1 to {REASON_CHARS_MAX} characters")]
     InvalidReason,
     /// More jobs than one transaction takes.
     #[error("at most {JOBS_MAX} jobs at once")]
     TooMany,
+    /// There is no schedule of this name, or it cannot be what it was to become.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
     /// The engine or the database refused.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -58,16 +62,22 @@ pub async fn cancel_jobs(
     jobs: &[JobId],
     reason: &str,
 ) -> Result<Vec<Verdict>, OperationError> {
-    let reason = mask_contacts(reason.trim());
-    if !(1..=REASON_CHARS_MAX).contains(&reason.chars().count()) {
-        return Err(OperationError::InvalidReason);
-    }
+    let reason = checked_reason(reason)?;
     if jobs.len() > JOBS_MAX {
         return Err(OperationError::TooMany);
     }
     let verdicts = ops::cancel_jobs(uow.conn(), jobs, &reason).await?;
     record(uow, &verdicts, |job| Event::JobCancelled { job, reason: reason.clone() });
     Ok(verdicts)
+}
+
+/// A reason as it is kept.
+fn checked_reason(reason: &str) -> Result<String, OperationError> {
+    let reason = mask_contacts(reason.trim());
+    if !(1..=REASON_CHARS_MAX).contains(&reason.chars().count()) {
+        return Err(OperationError::InvalidReason);
+    }
+    Ok(reason)
 }
 
 /// Once for each job, however often it was asked for.

@@ -6,7 +6,7 @@
 
 mod schedules;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use sira_kernel::Clock;
@@ -18,7 +18,9 @@ use crate::job::JobId;
 use crate::store::ops as store;
 
 pub use schedules::{ScheduleDetails, ScheduleEdit, ScheduleError, ScheduleView, SlotView};
-pub use schedules::{edit_schedule, find_schedule, list_schedules, pause_schedule, resume_schedule, run_schedule};
+pub use schedules::{
+    edit_schedule, find_schedule, list_schedules, pause_schedule, resume_schedule, run_schedule,
+};
 
 /// Most rows of one page.
 pub const PAGE_MAX: u16 = 200;
@@ -358,6 +360,26 @@ pub struct Timer {
 /// The timers of these live workflows, each given by kind and key, as far as they sleep.
 pub async fn list_timers(conn: &mut PgConnection, keys: &[(&str, &str)]) -> Result<Vec<Timer>, sqlx::Error> {
     store::list_timers(conn, keys).await
+}
+
+/// Takes what is older than this day out of the history: days of finished jobs and attempts by their partitions. Returns how
+/// many partitions went. Call it in a transaction; live jobs and workflows are never touched.
+///
+/// # Errors
+/// A lock that was not to be had within half a second: try again later.
+pub async fn drop_history(tx: &mut PgConnection, before: NaiveDate) -> Result<usize, EngineError> {
+    Ok(crate::store::drop_partitions(tx, before).await?)
+}
+
+/// Takes up to `limit` rows a table of what is older out of the history that has no partitions: workflows that ended, with
+/// their steps, slots of schedules, tags of jobs that are gone. Returns whether there may be more.
+pub async fn trim_history(
+    conn: &mut PgConnection,
+    before: DateTime<Utc>,
+    limit: u32,
+) -> Result<bool, EngineError> {
+    let most = crate::store::delete_history(conn, before, i64::from(limit)).await?;
+    Ok(most >= u64::from(limit))
 }
 
 /// One workflow with its steps.

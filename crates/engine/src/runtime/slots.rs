@@ -17,17 +17,15 @@ pub async fn declare(
     now: DateTime<Utc>,
 ) -> Result<(), EngineError> {
     for schedule in declared {
-        let next = Cron::parse(schedule.cron, schedule.time_zone).ok().and_then(|cron| cron.slots(now).next());
+        let next =
+            Cron::parse(schedule.cron, schedule.time_zone).ok().and_then(|cron| cron.slots(now).next());
         schedules::declare(conn, schedule, next).await?;
     }
     Ok(())
 }
 
 /// Fires what is due. Returns the queue of each job, and microseconds until the next slot, which may be due as well.
-pub async fn fire(
-    conn: &mut PgConnection,
-    shift_us: i64,
-) -> Result<(Vec<String>, Option<i64>), sqlx::Error> {
+pub async fn fire(conn: &mut PgConnection, shift_us: i64) -> Result<(Vec<String>, Option<i64>), sqlx::Error> {
     let next = schedules::next_slot_us(conn, shift_us).await?;
     if next.is_none_or(|us| us > 0) {
         return Ok((Vec::new(), next));

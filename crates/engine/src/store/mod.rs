@@ -19,7 +19,7 @@ pub mod ops;
 pub use enqueue::apply;
 pub use fence::{begin_external, complete_one};
 pub use finish::{Ending, finish};
-pub use partitions::ensure_partitions;
+pub use partitions::{delete_history, drop_partitions, ensure_partitions};
 pub use put_back::{PutBack, Return, put_back};
 pub use queues::{ClaimRow, ClaimedBy, Unbegun, claim, claim_probing, find_claim, has_probing};
 pub use queues::{next_due_us, notify, promote, queue_ages, wake_workflows};

@@ -1,9 +1,11 @@
 //! Day partitions of what grows for ever. The default partition is the net.
 
-use chrono::{Days, NaiveDate};
+use chrono::{DateTime, Days, NaiveDate, Utc};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 const TABLES: [&str; 2] = ["finished", "attempts"];
+/// How long a change of partitions waits for its locks.
+const LOCK_WAIT: &str = "500ms";
 /// Days ahead for which partitions exist.
 const DAYS_AHEAD: u64 = 2;
 
@@ -31,7 +33,7 @@ async fn ensure_partition(conn: &mut PgConnection, table: &str, day: NaiveDate) 
     let next = day.succ_opt().expect("a day within chrono's range of 262,000 years");
     // A short wait for the lock, in this transaction only: nobody's claims queue behind this.
     let sql = format!(
-        "set local lock_timeout = '500ms'; create table if not exists engine.{name} partition of engine.{table}
+        "set local lock_timeout = '{LOCK_WAIT}'; create table if not exists engine.{name} partition of engine.{table}
          for values from ('{day} 00:00:00+00') to ('{next} 00:00:00+00')"
     );
     let mut tx = conn.begin().await?;
@@ -49,4 +51,73 @@ async fn ensure_partition(conn: &mut PgConnection, table: &str, day: NaiveDate) 
         }
         Err(error) => Err(error),
     }
+}
+
+/// Drops the partitions of days before this one. Returns how many there were. Expects to run in a transaction, which waits
+/// for the locks only shortly: nobody's claims queue behind it.
+///
+/// # Errors
+/// A lock that was not to be had, SQLSTATE 55P03: then nothing was dropped.
+pub async fn drop_partitions(tx: &mut PgConnection, before: NaiveDate) -> Result<usize, sqlx::Error> {
+    let found = sqlx::query_scalar!(
+        r#"select c.relname::text as "name!" from pg_inherits i join pg_class c on c.oid = i.inhrelid
+        where i.inhparent in ('engine.finished'::regclass, 'engine.attempts'::regclass)
+            and c.relname ~ '_[0-9]{8}$' and right(c.relname, 8) < to_char($1::date, 'YYYYMMDD')
+        order by c.relname"#,
+        before
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    for name in &found {
+        let sql = format!("set local lock_timeout = '{LOCK_WAIT}'; drop table engine.{name}");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *tx).await?;
+    }
+    Ok(found.len())
+}
+
+/// Deletes up to `limit` rows of each table that keeps history without partitions, as far as they are older than this.
+/// Returns the largest number of one table: less than `limit` when nothing is left.
+pub async fn delete_history(
+    conn: &mut PgConnection,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> Result<u64, sqlx::Error> {
+    let workflows = sqlx::query!(
+        "delete from engine.workflows where id in (
+            select id from engine.workflows where finished_at < $1 order by finished_at limit $2)",
+        before,
+        limit
+    );
+    let most = workflows.execute(&mut *conn).await?.rows_affected();
+    let slots = sqlx::query!(
+        "delete from engine.schedule_slots where (schedule_id, slot) in (
+            select schedule_id, slot from engine.schedule_slots where settled_at < $1 order by settled_at limit $2)",
+        before,
+        limit
+    );
+    let most = most.max(slots.execute(&mut *conn).await?.rows_affected());
+    // What a day's partition did not take: its rows came before it was made.
+    let finished = sqlx::query!(
+        "delete from engine.finished_default where ctid = any(array(
+            select ctid from engine.finished_default where finished_at < $1 limit $2))",
+        before,
+        limit
+    );
+    let most = most.max(finished.execute(&mut *conn).await?.rows_affected());
+    let attempts = sqlx::query!(
+        "delete from engine.attempts_default where ctid = any(array(
+            select ctid from engine.attempts_default where ended_at < $1 limit $2))",
+        before,
+        limit
+    );
+    let most = most.max(attempts.execute(&mut *conn).await?.rows_affected());
+    // Tags of jobs that are still there stay, however old they are.
+    let tags = sqlx::query!(
+        "delete from engine.job_tags where ctid = any(array(
+            select t.ctid from engine.job_tags t
+            where t.created_at < $1 and not exists (select from engine.jobs j where j.id = t.job_id) limit $2))",
+        before,
+        limit
+    );
+    Ok(most.max(tags.execute(conn).await?.rows_affected()))
 }

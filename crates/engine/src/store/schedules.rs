@@ -83,7 +83,11 @@ pub struct Settled {
 }
 
 /// Writes it: a job for each slot that is fired, rows for all, and each schedule's next slot. Returns a queue per job.
-pub async fn settle(tx: &mut PgConnection, shift_us: i64, settled: &Settled) -> Result<Vec<String>, sqlx::Error> {
+pub async fn settle(
+    tx: &mut PgConnection,
+    shift_us: i64,
+    settled: &Settled,
+) -> Result<Vec<String>, sqlx::Error> {
     let queues = sqlx::query_scalar!(
         "with input as materialized (
             select nextval('engine.jobs_id_seq') as job_id, i.schedule_id, i.slot
@@ -175,12 +179,18 @@ pub async fn find(conn: &mut PgConnection, name: &str) -> Result<Option<Schedule
 
 /// The same, locked until the transaction ends.
 pub async fn lock(tx: &mut PgConnection, name: &str) -> Result<Option<ScheduleView>, sqlx::Error> {
-    sqlx::query!("select id from engine.schedules where name = $1 for update", name).fetch_optional(&mut *tx).await?;
+    sqlx::query!("select id from engine.schedules where name = $1 for update", name)
+        .fetch_optional(&mut *tx)
+        .await?;
     find(tx, name).await
 }
 
 /// The newest slots of one.
-pub async fn list_slots(conn: &mut PgConnection, name: &str, limit: i64) -> Result<Vec<SlotView>, sqlx::Error> {
+pub async fn list_slots(
+    conn: &mut PgConnection,
+    name: &str,
+    limit: i64,
+) -> Result<Vec<SlotView>, sqlx::Error> {
     sqlx::query_as!(
         SlotView,
         r#"select s.slot, s.missed_from, s.by_request, s.settled_at, s.job_id,
