@@ -15,6 +15,7 @@ const SHOWN_MAX: usize = 3;
 pub async fn violations(pool: &PgPool, dir: &Path) -> Vec<String> {
     let lines = read_all(dir);
     let mut found = Findings::default();
+    // Read before the slots are: one that was settled in between would have no effect here.
     let effects: Vec<String> =
         sqlx::query_scalar("select name from effects").fetch_all(pool).await.expect("the database answers");
     let effects = tally(effects.iter().map(String::as_str));
@@ -50,6 +51,9 @@ pub async fn violations(pool: &PgPool, dir: &Path) -> Vec<String> {
             found.unless(there, "a commit was lost", || n.to_owned());
         }
     }
+    for slot in settled_slots(pool).await {
+        exactly_once(&mut found, format!("tick {slot}"));
+    }
     found.all.extend(unfinished(pool, lines.iter().filter(|l| l.starts_with("accepted ")).count()).await);
     found.summary()
 }
@@ -59,7 +63,7 @@ async fn unfinished(pool: &PgPool, accepted: usize) -> Vec<(&'static str, String
         sqlx::query_scalar(sql).fetch_one(pool).await.expect("the database answers")
     };
     let mut found = Vec::new();
-    let live = count("select count(*) from engine.jobs").await;
+    let live = count("select count(*) from engine.jobs where kind <> 'faults.tick'").await;
     if live > 0 {
         found.push(("jobs that did not end", live.to_string()));
     }
@@ -68,7 +72,8 @@ async fn unfinished(pool: &PgPool, accepted: usize) -> Vec<(&'static str, String
         found.push(("jobs that ended twice", twice.to_string()));
     }
     let ended = count(
-        "select (select count(*) from engine.finished where outcome = 'done' and workflow_id is null)
+        "select (select count(*) from engine.finished where outcome = 'done' and workflow_id is null
+                and kind <> 'faults.tick')
             + (select count(*) from engine.workflows where status = 'done')",
     )
     .await;
@@ -76,6 +81,13 @@ async fn unfinished(pool: &PgPool, accepted: usize) -> Vec<(&'static str, String
         found.push(("accepted and not done", format!("{accepted} accepted, {ended} done")));
     }
     found
+}
+
+/// Every second that a slot was due at, up to a few seconds ago, whether or not it was settled.
+async fn settled_slots(pool: &PgPool) -> Vec<i64> {
+    let due = "select extract(epoch from s)::bigint from generate_series(
+        (select min(slot) from engine.schedule_slots), now() - interval '3 s', interval '1 s') as s";
+    sqlx::query_scalar(due).fetch_all(pool).await.expect("the database answers")
 }
 
 fn tally<'a>(names: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, u32> {

@@ -5,6 +5,7 @@
 //! - every accepted job with an effect in the database has it exactly once, and so has every workflow's step;
 //! - every effect outside happened at least once, and only under one key;
 //! - an effect outside that cannot be deduplicated happened at most once;
+//! - every slot of a schedule that fires each second was fired exactly once;
 //! - every job came to its end.
 //!
 //! The last scenario removes the fence: there the checker must find a violation.

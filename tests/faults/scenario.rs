@@ -56,6 +56,7 @@ pub const SCENARIOS: &[Scenario] = &[
     kill("kill-before-complete", "engine::before_complete"),
     kill("kill-after-complete", "engine::after_complete"),
     kill("kill-before-renew", "engine::before_renew"),
+    kill("kill-mid-slots", "engine::before_slots"),
     Scenario { name: "kill-at-random", fault: Fault::Random, must_violate: false },
     Scenario { name: "zombie", fault: Fault::Zombie("engine::before_handler", &[]), must_violate: false },
     Scenario {
@@ -66,6 +67,11 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "zombie-mid-transaction",
         fault: Fault::Zombie("engine::before_commit", STARVED),
+        must_violate: false,
+    },
+    Scenario {
+        name: "zombie-mid-slots",
+        fault: Fault::Zombie("engine::before_slots", &[]),
         must_violate: false,
     },
     Scenario {
@@ -248,8 +254,10 @@ impl Stage {
     }
 
     async fn until_quiet(&self) -> bool {
-        let open = "select (select count(*) from engine.jobs)
-            + (select count(*) from engine.workflows where finished_at is null)";
+        // A tick comes every second: that none is late is the end of a fault.
+        let open = "select (select count(*) from engine.jobs where kind <> 'faults.tick' or run_at < now() - interval '1 s')
+            + (select count(*) from engine.workflows where finished_at is null)
+            + (select count(*) from engine.schedules where next_at < now() - interval '1 s')";
         let deadline = Instant::now() + self.quiet_deadline();
         while self.count(open).await > 0 {
             if Instant::now() > deadline {

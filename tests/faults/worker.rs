@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
 use sira_engine::{
-    Engine, External, Job, JobError, Lease, Outcome, Queue, Registry, Retry, Settings, Spec, Step,
-    Transition, Workflow, WorkflowSpec,
+    CatchUp, Engine, External, Job, JobError, Lease, Outcome, Queue, Registry, Retry, Schedule, Settings,
+    Spec, Step, Transition, Workflow, WorkflowSpec,
 };
 use sira_kernel::Clock;
 use sqlx::PgPool;
@@ -58,6 +59,32 @@ pub struct Once {
 pub struct Steps {
     pub n: u32,
     pub taken: u16,
+}
+
+/// Has one effect in the database per slot of its schedule, which fires every second.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Tick {
+    slot: Option<DateTime<Utc>>,
+}
+
+/// The stored kind of [`Tick`].
+pub const TICK: &str = "faults.tick";
+
+impl Job<Cx> for Tick {
+    const SPEC: Spec = Spec { name: TICK, queue: QUEUE, retry: RETRY, timeout: TIMEOUT };
+
+    async fn run(self, cx: &Cx, lease: &Lease) -> Result<Outcome, JobError> {
+        let slot = self.slot.ok_or_else(|| JobError::fail("slotless", "a tick without its slot"))?;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the engine is tested without the domain's unit of work"
+        )]
+        let mut tx = cx.pool.begin().await?;
+        effect(&mut tx, &format!("tick {}", slot.timestamp())).await?;
+        lease.complete(&mut tx).await?;
+        tx.commit().await?;
+        Ok(Outcome::Committed)
+    }
 }
 
 impl Job<Cx> for Inside {
@@ -154,7 +181,10 @@ pub async fn main(args: &[String]) -> ExitCode {
     let engine = Engine::new(&pool, clock);
     let ledger = Arc::new(Ledger::open(Path::new(dir), name));
     let cx = Cx { pool, engine: engine.clone(), ledger };
+    let ticks =
+        Schedule::of::<Cx, _>("faults.ticks", "* * * * * *", "UTC", CatchUp::All, &Tick { slot: None });
     let registry = Registry::new().job::<Inside>().job::<Outside>().job::<Once>().workflow::<Steps>();
+    let registry = registry.job::<Tick>().schedule(ticks);
     let settings = Settings {
         lease_ttl,
         renew_every: lease_ttl * 3 / 20,

@@ -4,16 +4,18 @@
 //! of its own, so that a shutdown waits for a chunk and not for a file. Running it twice is safe: a chunk is settled only
 //! from the row that it begins at, so of two runs the second finds it passed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sira_domain::imports::{self, Chunk, Gate, ImportError, Reader, State};
-use sira_domain::leads::{self, Arriving, LeadError};
+use sira_domain::leads::{self, Arriving, LeadError, Prepared};
 use sira_domain::nouns::ImportId;
 use sira_domain::privacy::{DataKey, Subject};
 use sira_domain::uow::Uow;
 use sira_engine::{Effect, Job, JobError, Lease, NewJob, Outcome, Retry, Spec};
 use sira_kernel::Actor;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::fetch_meta_lead::lead_failure;
 use crate::{Context, failure, queues};
@@ -58,53 +60,107 @@ impl Job<Context> for ImportLeads {
     }
 }
 
+/// A chunk that was read and prepared.
+struct Ready {
+    chunk: Chunk,
+    prepared: Vec<Prepared>,
+}
+
+impl Ready {
+    fn arriving(&self) -> Vec<Arriving<'_>> {
+        let each = self.chunk.leads.iter().zip(&self.prepared);
+        each.map(|(lead, prepared)| Arriving { lead, prepared }).collect()
+    }
+}
+
+/// Reads the next chunk and prepares it, as if the one before it were written.
+async fn read(
+    cx: Context,
+    key: Arc<DataKey>,
+    mut reader: Reader,
+    before: Option<Arc<Ready>>,
+) -> Result<(Reader, Ready), JobError> {
+    let chunk = reader.next_chunk(&cx.db, &key).await.map_err(import_failure)?;
+    let before = before.as_ref().map(|ready| ready.arriving()).unwrap_or_default();
+    let prepared = leads::prepare_after(&cx.db, &cx.cipher, &chunk.leads, &before);
+    let prepared = prepared.await.map_err(lead_failure)?;
+    Ok((reader, Ready { chunk, prepared }))
+}
+
 impl ImportLeads {
+    /// While one chunk is written, the next one is read and prepared.
     async fn settle(&self, cx: &Context, lease: &Lease) -> Result<Outcome, JobError> {
         let import = imports::get(&mut *cx.db.read().await?, self.import).await.map_err(import_failure)?;
         if import.state != State::Running {
             return Ok(Outcome::Done);
         }
-        let key = cx.cipher.key(Subject::Import(self.import)).await.map_err(failure::privacy)?;
+        let key = Arc::new(cx.cipher.key(Subject::Import(self.import)).await.map_err(failure::privacy)?);
         let mut rows_done = import.rows_done;
-        let mut reader = Reader::open(&key, import).map_err(import_failure)?;
+        let reader = Reader::open(&key, import).map_err(import_failure)?;
+        let (mut reader, first) = read(cx.clone(), Arc::clone(&key), reader, None).await?;
+        let mut ready = Arc::new(first);
         for left in (0..CHUNKS_MAX).rev() {
-            let chunk = reader.next_chunk(&cx.db, &key).await.map_err(import_failure)?;
-            let Some(mut uow) = self.write(cx, &key, &chunk, rows_done).await? else {
+            let is_last = ready.chunk.is_last;
+            if is_last || left == 0 {
+                let Some((mut uow, _)) = self.write(cx, &key, &ready, rows_done).await? else {
+                    return Ok(Outcome::Done);
+                };
+                if !is_last {
+                    let rest = Self { import: self.import, from: rows_done + ready.chunk.rows() };
+                    uow.follow_with(Effect::Job(NewJob::of(&rest)));
+                }
+                return uow.commit_and_complete(lease).await;
+            }
+            let ahead = read(cx.clone(), Arc::clone(&key), reader, Some(Arc::clone(&ready)));
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "owned by this attempt and ended with it; it writes nothing"
+            )]
+            let ahead = AbortOnDropHandle::new(tokio::spawn(ahead));
+            let Some((uow, raced)) = self.write(cx, &key, &ready, rows_done).await? else {
                 return Ok(Outcome::Done);
             };
-            rows_done += chunk.rows();
-            if chunk.is_last {
-                return uow.commit_and_complete(lease).await;
-            }
-            if left == 0 {
-                let rest = Self { import: self.import, from: rows_done };
-                uow.follow_with(Effect::Job(NewJob::of(&rest)));
-                return uow.commit_and_complete(lease).await;
-            }
             uow.commit().await?;
+            rows_done += ready.chunk.rows();
+            let (onwards, mut next) = ahead.await.map_err(|_| broken())??;
+            if raced {
+                // It was prepared after a chunk that is not the one that was written.
+                next.prepared =
+                    leads::prepare_all(&cx.db, &cx.cipher, &next.chunk.leads).await.map_err(lead_failure)?;
+            }
+            reader = onwards;
+            ready = Arc::new(next);
         }
         Ok(Outcome::Done)
     }
 
-    /// A chunk up to its commit; `None` when it is settled already, or the import has ended.
+    /// A chunk up to its commit, and whether it was prepared anew for it; `None` when it is settled already, or the import
+    /// has ended.
     async fn write(
         &self,
         cx: &Context,
         key: &DataKey,
-        chunk: &Chunk,
+        ready: &Ready,
         rows_done: i64,
-    ) -> Result<Option<Uow>, JobError> {
-        for _ in 0..leads::RACES_MAX {
-            match self.try_write(cx, key, chunk, rows_done).await {
-                Err(LeadError::Raced) => {}
-                Err(error) => return Err(lead_failure(error)),
-                Ok(written) => return written.map_err(import_failure),
-            }
+    ) -> Result<Option<(Uow, bool)>, JobError> {
+        let mut written = self.try_write(cx, key, &ready.chunk, &ready.arriving(), rows_done).await;
+        let mut races = 0;
+        while matches!(written, Err(LeadError::Raced)) && races < leads::RACES_MAX {
+            races += 1;
+            written = self.write_anew(cx, key, &ready.chunk, rows_done).await;
         }
-        Err(JobError::retry("raced", "other enquiries of the same people kept coming in at the same moment"))
+        match written {
+            Err(LeadError::Raced) => Err(JobError::retry(
+                "raced",
+                "other enquiries of the same people kept coming in at the same moment",
+            )),
+            Err(error) => Err(lead_failure(error)),
+            Ok(written) => written.map(|uow| uow.map(|uow| (uow, races > 0))).map_err(import_failure),
+        }
     }
 
-    async fn try_write(
+    /// A chunk whose look-up did not hold.
+    async fn write_anew(
         &self,
         cx: &Context,
         key: &DataKey,
@@ -112,6 +168,19 @@ impl ImportLeads {
         rows_done: i64,
     ) -> Result<Result<Option<Uow>, ImportError>, LeadError> {
         let prepared = leads::prepare_all(&cx.db, &cx.cipher, &chunk.leads).await?;
+        let each = chunk.leads.iter().zip(&prepared);
+        let arriving: Vec<_> = each.map(|(lead, prepared)| Arriving { lead, prepared }).collect();
+        self.try_write(cx, key, chunk, &arriving, rows_done).await
+    }
+
+    async fn try_write(
+        &self,
+        cx: &Context,
+        key: &DataKey,
+        chunk: &Chunk,
+        arriving: &[Arriving<'_>],
+        rows_done: i64,
+    ) -> Result<Result<Option<Uow>, ImportError>, LeadError> {
         let mut uow = cx.begin(Actor::job(Self::SPEC.name)).await?;
         match imports::open_chunk(&mut uow, self.import, rows_done).await {
             Ok(Gate::Open) => {}
@@ -121,9 +190,7 @@ impl ImportLeads {
             }
             Err(error) => return Ok(Err(error)),
         }
-        let arriving = chunk.leads.iter().zip(&prepared);
-        let arriving: Vec<_> = arriving.map(|(lead, prepared)| Arriving { lead, prepared }).collect();
-        let arrivals = leads::create_or_merge_all(&mut uow, &arriving).await?;
+        let arrivals = leads::create_or_merge_all(&mut uow, arriving).await?;
         let settled = imports::settle_chunk(&mut uow, key, self.import, chunk, &arrivals).await;
         Ok(settled.map(|()| Some(uow)))
     }
@@ -137,6 +204,11 @@ impl ImportLeads {
             Err(error) => Err(import_failure(error)),
         }
     }
+}
+
+/// The reading of a chunk panicked.
+fn broken() -> JobError {
+    JobError::retry("reading", "the next rows could not be read; the process's log says why")
 }
 
 /// What a failure with an import means to the engine.

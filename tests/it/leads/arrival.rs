@@ -372,6 +372,44 @@ async fn an_address_that_came_a_moment_ago_finds_its_lead_in_the_same_batch() {
 }
 
 #[tokio::test]
+async fn a_batch_that_is_prepared_before_the_one_ahead_of_it_is_written_joins_its_leads() {
+    let office = Office::open().await;
+    let one = |number: u16| NewLead { emails: Vec::new(), ..office.person(number) };
+    let first = [one(1), one(2)];
+    let second = [one(2), one(3), one(1)];
+    let ahead = leads::prepare_all(&office.db, &office.cipher, &first).await.unwrap();
+    let ahead: Vec<_> =
+        first.iter().zip(&ahead).map(|(lead, prepared)| Arriving { lead, prepared }).collect();
+    let behind = leads::prepare_after(&office.db, &office.cipher, &second, &ahead).await.unwrap();
+    let behind: Vec<_> =
+        second.iter().zip(&behind).map(|(lead, prepared)| Arriving { lead, prepared }).collect();
+    let mut arrivals = Vec::new();
+    for batch in [&ahead, &behind] {
+        let mut uow = office.begin().await;
+        arrivals.extend(leads::create_or_merge_all(&mut uow, batch).await.unwrap());
+        uow.commit().await.unwrap();
+    }
+    let [Arrival::Created(a), Arrival::Created(b), then @ ..] = arrivals.as_slice() else {
+        panic!("{arrivals:?}")
+    };
+    assert!(
+        matches!(then, [Arrival::Joined(c), Arrival::Created(_), Arrival::Joined(d)] if (c, d) == (b, a)),
+        "{then:?}"
+    );
+    assert_eq!(office.count("leads").await, 3);
+
+    // Prepared as if somebody were there who never came: the race is told, and nothing is written.
+    let never = [one(4)];
+    let never_prepared = leads::prepare_all(&office.db, &office.cipher, &never).await.unwrap();
+    let never = [Arriving { lead: &never[0], prepared: &never_prepared[0] }];
+    let late = [one(4)];
+    let prepared = leads::prepare_after(&office.db, &office.cipher, &late, &never).await.unwrap();
+    let mut uow = office.begin().await;
+    let raced = leads::create_or_merge(&mut uow, &late[0], &prepared[0]).await;
+    assert!(matches!(raced, Err(leads::LeadError::Raced)), "{raced:?}");
+}
+
+#[tokio::test]
 async fn which_numbers_may_be_texted_is_known_without_opening_them() {
     let office = Office::open().await;
     let landline = PhoneNumber::parse("0212 000 00 17", "TR").unwrap();

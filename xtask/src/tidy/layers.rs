@@ -25,7 +25,7 @@ const LIBRARIES: [(&str, &[&str]); 5] = [
     ("reqwest", &["crates/providers/", "crates/sandbox/", "tests/", "benches/", "src/cli/check"]),
     ("apalis", &["crates/engine/"]),
     ("apalis_core", &["crates/engine/"]),
-    ("jiff", &["crates/domain/src/calendars/"]),
+    ("jiff", &["crates/kernel/src/zone.rs"]),
 ];
 
 /// What runs SQL.
@@ -190,7 +190,7 @@ mod tests {
             ("crates/domain/src/lib.rs", "reqwest::get()", 1),
             ("crates/providers/src/meta.rs", "reqwest::get()", 0),
             ("jobs/src/a.rs", "apalis_core::x", 1),
-            ("crates/domain/src/calendars/zone.rs", "use jiff::tz;", 0),
+            ("crates/kernel/src/zone.rs", "use jiff::tz;", 0),
             ("crates/domain/src/distribution/eligibility.rs", "use jiff::tz;", 1),
             ("jobs/src/a.rs", "use sira::app;", 1),
             ("tests/it/main.rs", "use sira::app;", 0),

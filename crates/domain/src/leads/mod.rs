@@ -25,7 +25,7 @@ use sqlx::PgConnection;
 
 pub use arrival::{Arrival, Arriving, create_or_merge, create_or_merge_all};
 pub use detail::{LeadDetail, get_detail};
-pub use prepare::{Prepared, prepare, prepare_all};
+pub use prepare::{Prepared, prepare, prepare_after, prepare_all};
 pub use proof::prove_readable;
 pub(crate) use queue::take_to_admin_queue;
 pub use queue::{PreparedPhone, correct_phone, prepare_phone, redistribute};

@@ -8,6 +8,7 @@ use std::hash::Hash;
 use sira_kernel::Id;
 use uuid::Uuid;
 
+use super::arrival::Arriving;
 use super::{ANSWERS, CONTACT, CONTACTS_MAX, LeadError, NAME, NewLead, search, store};
 use crate::Db;
 use crate::nouns::{EnquiryId, LeadId};
@@ -114,11 +115,25 @@ pub async fn prepare(db: &Db, cipher: &Cipher, lead: &NewLead) -> Result<Prepare
 /// # Errors
 /// [`LeadError::NoUsableContact`] when one of them has no contact and is no test lead: see [`NewLead::is_reachable`].
 pub async fn prepare_all(db: &Db, cipher: &Cipher, leads: &[NewLead]) -> Result<Vec<Prepared>, LeadError> {
+    prepare_after(db, cipher, leads, &[]).await
+}
+
+/// The same, as if the batch `before` had been written already: for batches that follow one another, so that one is prepared
+/// while the one before it is written. Good for nothing if that one was prepared anew after a lost race.
+///
+/// # Errors
+/// As [`prepare_all`].
+pub async fn prepare_after(
+    db: &Db,
+    cipher: &Cipher,
+    leads: &[NewLead],
+    before: &[Arriving<'_>],
+) -> Result<Vec<Prepared>, LeadError> {
     if leads.iter().any(|lead| !lead.is_reachable() && !lead.is_test) {
         return Err(LeadError::NoUsableContact);
     }
     let plain: Vec<Vec<Plain<'_>>> = leads.iter().map(|lead| contacts_of(cipher, lead)).collect();
-    let whose = find_all(db, leads, &plain).await?;
+    let whose = find_all(db, leads, &plain, before).await?;
     let keys = keys_of(db, cipher, &whose).await?;
     let sealed = leads.iter().zip(plain).zip(whose).map(|((lead, plain), whose)| {
         let key = keys.get(&whose.lead).ok_or(PrivacyError::Missing)?;
@@ -131,31 +146,40 @@ pub async fn prepare_all(db: &Db, cipher: &Cipher, leads: &[NewLead]) -> Result<
 #[derive(Clone, Copy)]
 struct Whose {
     lead: LeadId,
-    /// Somebody has it, or an earlier enquiry of the same batch makes it.
+    /// Somebody has it, or an earlier enquiry makes it, of this batch or the one before.
     known: bool,
-    /// It was there before the batch.
+    /// It has its key: it was there before this batch.
     stored: bool,
 }
 
-/// Decides in the order of the batch, as if each enquiry came after those before it.
+/// Decides in the order of the batches, as if each enquiry came after those before it.
 ///
 /// Of several numbers the one that is known longest decides. An address decides only where there is no number, and
 /// belongs to an open lead before a closed one, and then to the newest.
-async fn find_all(db: &Db, leads: &[NewLead], plain: &[Vec<Plain<'_>>]) -> Result<Vec<Whose>, sqlx::Error> {
+async fn find_all(
+    db: &Db,
+    leads: &[NewLead],
+    plain: &[Vec<Plain<'_>>],
+    before: &[Arriving<'_>],
+) -> Result<Vec<Whose>, sqlx::Error> {
     let (stored_phones, stored_emails) = find_stored(db, leads, plain).await?;
-    let (mut phones, mut emails) = (HashMap::new(), HashMap::new());
+    let mut seen = Seen::default();
+    for one in before.iter().filter(|one| !one.lead.is_test) {
+        let Prepared { lead, known, .. } = *one.prepared;
+        seen.add(lead, known, &one.prepared.indexes(Kind::Phone), &one.prepared.indexes(Kind::Email));
+    }
     let mut new = HashSet::new();
     let mut all: Vec<Whose> = Vec::with_capacity(leads.len());
-    for (place, (lead, plain)) in leads.iter().zip(plain).enumerate() {
+    for (lead, plain) in leads.iter().zip(plain) {
         if lead.is_test {
             all.push(Whose { lead: LeadId::new(), known: false, stored: false });
             continue;
         }
-        // A stored number is older than any of the batch; a lead of the batch is newer than any that is stored.
+        // A stored number is older than any that was seen; a lead that was seen is newer than any that is stored.
         let found = if of_kind(plain, Kind::Phone).next().is_some() {
-            best(&stored_phones, plain, Kind::Phone).or_else(|| best(&phones, plain, Kind::Phone))
+            best(&stored_phones, plain, Kind::Phone).or_else(|| best(&seen.phones, plain, Kind::Phone))
         } else {
-            best(&emails, plain, Kind::Email).or_else(|| best(&stored_emails, plain, Kind::Email))
+            best(&seen.emails, plain, Kind::Email).or_else(|| best(&stored_emails, plain, Kind::Email))
         };
         let whose = match found {
             Some(id) => Whose { lead: id, known: true, stored: !new.contains(&id) },
@@ -164,19 +188,37 @@ async fn find_all(db: &Db, leads: &[NewLead], plain: &[Vec<Plain<'_>>]) -> Resul
         if !whose.known {
             new.insert(whose.lead);
         }
-        for index in of_kind(plain, Kind::Phone) {
-            phones.entry(index).or_insert((place, whose.lead));
-        }
-        for index in of_kind(plain, Kind::Email) {
-            if whose.known {
-                emails.entry(index).or_insert((Reverse(place), whose.lead));
-            } else {
-                emails.insert(index, (Reverse(place), whose.lead));
-            }
-        }
+        let (phones, emails): (Vec<_>, Vec<_>) =
+            (of_kind(plain, Kind::Phone).collect(), of_kind(plain, Kind::Email).collect());
+        seen.add(whose.lead, whose.known, &phones, &emails);
         all.push(whose);
     }
     Ok(all)
+}
+
+/// Who came before in these batches, by contact.
+#[derive(Default)]
+struct Seen<'a> {
+    phones: Owners<&'a [u8], usize>,
+    emails: Owners<&'a [u8], Reverse<usize>>,
+    count: usize,
+}
+
+impl<'a> Seen<'a> {
+    fn add(&mut self, lead: LeadId, known: bool, phones: &[&'a [u8]], emails: &[&'a [u8]]) {
+        let place = self.count;
+        self.count += 1;
+        for index in phones {
+            self.phones.entry(index).or_insert((place, lead));
+        }
+        for index in emails {
+            if known {
+                self.emails.entry(index).or_insert((Reverse(place), lead));
+            } else {
+                self.emails.insert(index, (Reverse(place), lead));
+            }
+        }
+    }
 }
 
 /// What a blind index belongs to, with its rank among others: the lowest decides.
