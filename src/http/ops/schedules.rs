@@ -84,7 +84,8 @@ pub struct Schedule {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Slot {
-    slot: DateTime<Utc>,
+    #[serde(rename = "slot")]
+    at: DateTime<Utc>,
     /// Slots were missed, from this one to `slot`.
     missed_from: Option<DateTime<Utc>>,
     /// An operator ran it.
@@ -300,7 +301,7 @@ impl From<ScheduleView> for Schedule {
 impl From<SlotView> for Slot {
     fn from(slot: SlotView) -> Self {
         Self {
-            slot: slot.slot,
+            at: slot.slot,
             missed_from: slot.missed_from,
             by_request: slot.by_request,
             settled_at: slot.settled_at,
