@@ -221,6 +221,7 @@ mod tests {
             ("sla.manage", [true, false, false, false]),
             ("operations.view", [true, false, false, true]),
             ("operations.manage", [true, false, false, false]),
+            ("schedules.manage", [true, false, false, false]),
             ("metrics.view", [true, false, false, false]),
             ("docs.view", [true, true, true, true]),
         ];
