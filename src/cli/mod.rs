@@ -25,6 +25,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use sira_domain::{Db, Uow};
+use sira_kernel::Actor;
 
 use crate::backup as backups;
 use crate::config::{Config, Errors, Loaded, Log};
@@ -206,6 +208,28 @@ async fn on_database<T>(
     let done = Box::pin(work(&database)).await;
     database.close().await;
     done
+}
+
+/// Does one thing in a unit of work of its own and prints what was done. What the rules refuse is said on stderr; any other
+/// error ends the command.
+async fn decide<E: std::error::Error + Send + Sync + 'static>(
+    db: &Db,
+    is_refusal: fn(&E) -> bool,
+    effect: impl AsyncFnOnce(&mut Uow) -> Result<String, E>,
+) -> anyhow::Result<Exit> {
+    let mut uow = db.begin(Actor::System).await?;
+    match effect(&mut uow).await {
+        Ok(done) => {
+            uow.commit().await?;
+            print(&done)?;
+            Ok(Exit::Ok)
+        }
+        Err(refused) if is_refusal(&refused) => {
+            say(&format!("sira: {refused}"));
+            Ok(Exit::Refused)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

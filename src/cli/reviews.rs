@@ -8,12 +8,10 @@ use sira_domain::leads::LeadError;
 use sira_domain::leads::reviews::{self, Review, State};
 use sira_domain::leads::search::LeadRow;
 use sira_domain::nouns::{LeadId, ReviewId};
-use sira_domain::{Db, Uow};
-use sira_kernel::Actor;
 use uuid::Uuid;
 
 use super::output::{Listing, Row};
-use super::{Exit, on_database, print, say};
+use super::{Exit, decide, on_database};
 use crate::app::unattended;
 use crate::config::Config;
 use crate::database::Database;
@@ -75,21 +73,21 @@ async fn with(config: &Config, database: &Database, command: Command) -> anyhow:
     match command {
         Command::Ls(args) => list(database, args).await.map(|()| Exit::Ok),
         Command::Merge(Merge { id, survivor }) => {
-            decide(&db, async |uow| {
+            decide(&db, is_refusal, async |uow| {
                 let merged = reviews::merge(uow, id, survivor).await?;
                 Ok(format!("merged: {} stays, {} is part of it", merged.survivor, merged.absorbed))
             })
             .await
         }
         Command::KeepApart(Which { id }) => {
-            decide(&db, async |uow| {
+            decide(&db, is_refusal, async |uow| {
                 reviews::keep_apart(uow, id).await?;
                 Ok("kept apart".to_owned())
             })
             .await
         }
         Command::Unmerge(Which { id }) => {
-            decide(&db, async |uow| {
+            decide(&db, is_refusal, async |uow| {
                 let parted = reviews::unmerge(uow, id).await?;
                 Ok(format!("unmerged: {} is one of its own again", parted.absorbed))
             })
@@ -108,24 +106,8 @@ async fn list(database: &Database, args: Ls) -> anyhow::Result<()> {
     args.listing.print(found.into_iter().map(Listed::from).collect())
 }
 
-/// A decision in a unit of work of its own. What the rules refuse is said on stderr.
-async fn decide(
-    db: &Db,
-    effect: impl AsyncFnOnce(&mut Uow) -> Result<String, LeadError>,
-) -> anyhow::Result<Exit> {
-    let mut uow = db.begin(Actor::System).await?;
-    match effect(&mut uow).await {
-        Ok(done) => {
-            uow.commit().await?;
-            print(&done)?;
-            Ok(Exit::Ok)
-        }
-        Err(error @ (LeadError::Database(_) | LeadError::Privacy(_))) => Err(error.into()),
-        Err(refused) => {
-            say(&format!("sira: {refused}"));
-            Ok(Exit::Refused)
-        }
-    }
+fn is_refusal(error: &LeadError) -> bool {
+    !matches!(error, LeadError::Database(_) | LeadError::Privacy(_))
 }
 
 /// A pair in a list.

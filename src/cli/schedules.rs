@@ -2,15 +2,13 @@
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use sira_domain::Uow;
 use sira_domain::operations::{OperationError, schedules};
 use sira_engine::CatchUp;
-use sira_engine::ops::{self, ScheduleDetails, ScheduleEdit, ScheduleView, SlotView};
-use sira_kernel::Actor;
+use sira_engine::ops::{self, ScheduleDetails, ScheduleEdit, ScheduleError, ScheduleView, SlotView};
 
 use super::jobs::ShowFormat;
 use super::output::{Format, Row, written};
-use super::{Exit, on_database, print, say};
+use super::{Exit, decide, on_database, print};
 use crate::app::unattended;
 use crate::config::Config;
 use crate::database::Database;
@@ -94,6 +92,7 @@ pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
 }
 
 async fn with(config: &Config, database: &Database, command: Command) -> anyhow::Result<Exit> {
+    let db = unattended(config, database.pool().clone());
     match command {
         Command::Ls(Ls { output }) => {
             let schedules = ops::list_schedules(&mut *database.pool().acquire().await?).await?;
@@ -103,7 +102,7 @@ async fn with(config: &Config, database: &Database, command: Command) -> anyhow:
         Command::Show(args) => show(database, &args).await.map(|()| Exit::Ok),
         Command::Edit(Edit { name, cron, time_zone, catch_up }) => {
             let edit = ScheduleEdit { cron, time_zone, catch_up };
-            change(config, database, async |uow| {
+            decide(&db, is_refusal, async |uow| {
                 let now = schedules::edit(uow, &name, &edit).await?;
                 Ok(format!(
                     "{name}: {} in {}, catch-up {}; {}",
@@ -116,21 +115,21 @@ async fn with(config: &Config, database: &Database, command: Command) -> anyhow:
             .await
         }
         Command::Pause(Pause { name, reason }) => {
-            change(config, database, async |uow| {
+            decide(&db, is_refusal, async |uow| {
                 schedules::pause(uow, &name, &reason).await?;
                 Ok(format!("{name}: paused"))
             })
             .await
         }
         Command::Resume(Which { name }) => {
-            change(config, database, async |uow| {
+            decide(&db, is_refusal, async |uow| {
                 schedules::resume(uow, &name).await?;
                 Ok(format!("{name}: goes on"))
             })
             .await
         }
         Command::Run(Which { name }) => {
-            change(config, database, async |uow| {
+            decide(&db, is_refusal, async |uow| {
                 let job = schedules::run_now(uow, &name).await?;
                 Ok(format!("{name}: job {job}; `sira jobs show {job}` says how it stands"))
             })
@@ -151,25 +150,8 @@ async fn show(database: &Database, args: &Show) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A change in a unit of work of its own. What the rules refuse is said on stderr.
-async fn change(
-    config: &Config,
-    database: &Database,
-    effect: impl AsyncFnOnce(&mut Uow) -> Result<String, OperationError>,
-) -> anyhow::Result<Exit> {
-    let mut uow = unattended(config, database.pool().clone()).begin(Actor::System).await?;
-    match effect(&mut uow).await {
-        Ok(done) => {
-            uow.commit().await?;
-            print(&done)?;
-            Ok(Exit::Ok)
-        }
-        Err(OperationError::Engine(error)) => Err(error.into()),
-        Err(refused) => {
-            say(&format!("sira: {refused}"));
-            Ok(Exit::Refused)
-        }
-    }
+fn is_refusal(error: &OperationError) -> bool {
+    !matches!(error, OperationError::Engine(_) | OperationError::Schedule(ScheduleError::Engine(_)))
 }
 
 fn next(schedule: &ScheduleView) -> String {

@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use super::auth::Caller;
 use super::catalogue::{Code, Text};
-use super::extract::{ApiJson, IdempotencyKey, OriginalPath, PathId};
+use super::extract::{ApiJson, IdempotencyKey, OriginalPath, PathOf};
 use super::idempotent::{self, Once};
 use super::message::{self, Message};
 use super::problem::{ApiError, FieldError, Problem};
@@ -139,7 +139,7 @@ impl CallView {
 pub async fn create_call(
     State(app): State<App>,
     Caller(user): Caller,
-    PathId(id): PathId,
+    PathOf(id): PathOf<Uuid>,
     OriginalPath(path): OriginalPath,
     IdempotencyKey(key): IdempotencyKey,
     body: ApiJson<CreateCall>,
@@ -257,7 +257,7 @@ pub fn code_of(refusal: Refusal) -> Code {
 pub async fn get_call(
     State(app): State<App>,
     Caller(user): Caller,
-    PathId(id): PathId,
+    PathOf(id): PathOf<Uuid>,
 ) -> Result<Json<CallView>, ApiError> {
     let mut conn = app.cx.db.read().await?;
     let call = calls::get(&mut conn, user.scope(), id.into()).await?;
@@ -307,7 +307,7 @@ pub struct OutcomeView {
 ))]
 pub async fn record_call_outcome(
     State(app): State<App>,
-    PathId(id): PathId,
+    PathOf(id): PathOf<Uuid>,
     once: Once<CreateOutcome>,
 ) -> Result<Response, ApiError> {
     let (asked, user) = (&once.body, &once.user);
@@ -427,7 +427,7 @@ impl From<ExchangeRow> for ExchangeView {
 pub async fn list_call_exchanges(
     State(app): State<App>,
     Caller(user): Caller,
-    PathId(id): PathId,
+    PathOf(id): PathOf<Uuid>,
 ) -> Result<Json<Vec<ExchangeView>>, ApiError> {
     let mut conn = app.cx.db.read().await?;
     let call = calls::get(&mut conn, user.scope(), id.into()).await?;

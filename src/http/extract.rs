@@ -7,7 +7,6 @@ use http::{HeaderMap, Uri, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sira_domain::idempotency::KEY_CHARS_MAX;
-use uuid::Uuid;
 
 use super::catalogue::{Code, Text};
 use super::problem::{ApiError, FieldError, Place};
@@ -172,47 +171,14 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     innermost.to_string()
 }
 
-/// One id in the path; a text that is none is not found.
-pub struct PathId(pub Uuid);
+/// What stands in the path's places; a text that is none of these is not found.
+pub struct PathOf<T>(pub T);
 
-impl<S: Send + Sync> FromRequestParts<S> for PathId {
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathOf<T> {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let id = Path::<Uuid>::from_request_parts(parts, state).await;
-        id.map(|Path(id)| Self(id)).map_err(|_| Code::NotFound.into())
-    }
-}
-
-/// One number in the path; a text that is none is not found.
-pub struct PathNumber(pub i64);
-
-impl<S: Send + Sync> FromRequestParts<S> for PathNumber {
-    type Rejection = ApiError;
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let id = Path::<i64>::from_request_parts(parts, state).await;
-        id.map(|Path(id)| Self(id)).map_err(|_| Code::NotFound.into())
-    }
-}
-
-/// One name in the path.
-pub struct PathName(pub String);
-
-impl<S: Send + Sync> FromRequestParts<S> for PathName {
-    type Rejection = ApiError;
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let name = Path::<String>::from_request_parts(parts, state).await;
-        name.map(|Path(name)| Self(name)).map_err(|_| Code::NotFound.into())
-    }
-}
-
-/// An id and a number in the path; a text that is none is not found.
-pub struct PathIdAndNumber(pub Uuid, pub i64);
-
-impl<S: Send + Sync> FromRequestParts<S> for PathIdAndNumber {
-    type Rejection = ApiError;
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let pair = Path::<(Uuid, i64)>::from_request_parts(parts, state).await;
-        pair.map(|Path((id, number))| Self(id, number)).map_err(|_| Code::NotFound.into())
+        let places = Path::<T>::from_request_parts(parts, state).await;
+        places.map(|Path(places)| Self(places)).map_err(|_| Code::NotFound.into())
     }
 }
 

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::catalogue::{Code, Text};
 use super::cursor::ListId;
-use super::extract::{ApiQuery, Original, PathId};
+use super::extract::{ApiQuery, Original, PathOf};
 use super::idempotent::Once;
 use super::message::{self, Message};
 use super::page::{self, Page, PageQuery, PageRequest};
@@ -207,7 +207,7 @@ pub async fn list_imports(
     (status = 200, description = "The import", body = ImportView),
     (status = 404, description = "No such import", body = Problem, content_type = "application/problem+json"),
 ))]
-pub async fn get_import(State(app): State<App>, PathId(id): PathId) -> Result<Response, ApiError> {
+pub async fn get_import(State(app): State<App>, PathOf(id): PathOf<Uuid>) -> Result<Response, ApiError> {
     let import = imports::get(&mut *app.cx.db.read().await?, ImportId::from_uuid(id)).await?;
     let key = app.cx.cipher.key(Subject::Import(import.id)).await?;
     Ok(axum::Json(view(&key, import)?).into_response())
@@ -223,7 +223,7 @@ pub async fn get_import(State(app): State<App>, PathId(id): PathId) -> Result<Re
 ))]
 pub async fn start_import(
     State(app): State<App>,
-    PathId(id): PathId,
+    PathOf(id): PathOf<Uuid>,
     once: Once<StartImport>,
 ) -> Result<Response, ApiError> {
     let mapping = once.body.mapping.as_deref().map(read_mapping).transpose()?;
@@ -245,7 +245,7 @@ pub async fn start_import(
 ))]
 pub async fn undo_import(
     State(app): State<App>,
-    PathId(id): PathId,
+    PathOf(id): PathOf<Uuid>,
     once: Once<Nothing>,
 ) -> Result<Response, ApiError> {
     let answer = once

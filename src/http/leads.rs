@@ -33,7 +33,7 @@ pub use self::view::{LeadSummary, Named};
 use super::auth::Caller;
 use super::catalogue::{Code, Text};
 use super::cursor::{Direction, ListId};
-use super::extract::{ApiJson, ApiQuery, IfMatch, Original, PathId};
+use super::extract::{ApiJson, ApiQuery, IfMatch, Original, PathOf};
 use super::page::{self, Page, PageInfo, PageRequest};
 use super::problem::{ApiError, FieldError, Problem};
 use super::state::App;
@@ -199,7 +199,7 @@ fn seek(request: &PageRequest) -> Result<Seek, ApiError> {
 pub async fn get_lead(
     State(app): State<App>,
     Caller(user): Caller,
-    PathId(id): PathId,
+    PathOf(id): PathOf<Uuid>,
 ) -> Result<Response, ApiError> {
     let now = app.cx.clock.now();
     let mut conn = app.cx.db.read().await?;
@@ -227,7 +227,7 @@ pub async fn get_lead(
 pub async fn update_lead(
     State(app): State<App>,
     Caller(user): Caller,
-    PathId(id): PathId,
+    PathOf(id): PathOf<Uuid>,
     IfMatch(version): IfMatch,
     body: ApiJson<PatchLead>,
 ) -> Result<Response, ApiError> {

@@ -11,7 +11,7 @@ use sira_domain::nouns::ImportId;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::extract::PathId;
+use super::extract::PathOf;
 use super::idempotent::Once;
 use super::imports::{CountsView, OperationBegun};
 use super::message;
@@ -63,7 +63,10 @@ pub struct OperationResult {
     (status = 200, description = "The operation", body = Operation),
     (status = 404, description = "No such operation", body = Problem, content_type = "application/problem+json"),
 ))]
-pub async fn get_operation(State(app): State<App>, PathId(id): PathId) -> Result<Json<Operation>, ApiError> {
+pub async fn get_operation(
+    State(app): State<App>,
+    PathOf(id): PathOf<Uuid>,
+) -> Result<Json<Operation>, ApiError> {
     let import = imports::get(&mut *app.cx.db.read().await?, ImportId::from_uuid(id)).await?;
     Ok(Json(of_import(import)))
 }
@@ -77,7 +80,7 @@ pub async fn get_operation(State(app): State<App>, PathId(id): PathId) -> Result
 ))]
 pub async fn cancel_operation(
     State(app): State<App>,
-    PathId(id): PathId,
+    PathOf(id): PathOf<Uuid>,
     once: Once<Nothing>,
 ) -> Result<Response, ApiError> {
     once.run(&app, StatusCode::ACCEPTED, async |uow| {

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::catalogue::{Code, Text};
-use super::extract::PathId;
+use super::extract::PathOf;
 use super::idempotent::Once;
 use super::leads as http_leads;
 use super::message::{self, Message};
@@ -48,7 +48,7 @@ pub struct LeadDone {
 ))]
 pub async fn redistribute_lead(
     State(app): State<App>,
-    PathId(id): PathId,
+    PathOf(id): PathOf<Uuid>,
     once: Once<Nothing>,
 ) -> Result<Response, ApiError> {
     let (lead, user) = (LeadId::from_uuid(id), &once.user);
@@ -82,7 +82,7 @@ pub struct CorrectPhone {
 ))]
 pub async fn correct_contact(
     State(app): State<App>,
-    PathId(id): PathId,
+    PathOf(id): PathOf<Uuid>,
     once: Once<CorrectPhone>,
 ) -> Result<Response, ApiError> {
     let phone = PhoneNumber::parse(&once.body.phone, &app.cx.settings.phone_region).map_err(|_| {
@@ -107,7 +107,7 @@ pub async fn correct_contact(
 ))]
 pub async fn complete_follow_up(
     State(app): State<App>,
-    PathId(id): PathId,
+    PathOf(id): PathOf<Uuid>,
     once: Once<Nothing>,
 ) -> Result<Response, ApiError> {
     let (lead, user) = (LeadId::from_uuid(id), &once.user);

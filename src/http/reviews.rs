@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::cursor::ListId;
-use super::extract::{ApiQuery, Original, PathId};
+use super::extract::{ApiQuery, Original, PathOf};
 use super::idempotent::Once;
 use super::leads::LeadSummary;
 use super::message::{self, Message};
@@ -157,7 +157,7 @@ pub async fn list_reviews(
 ))]
 pub async fn merge_leads(
     State(app): State<App>,
-    PathId(id): PathId,
+    PathOf(id): PathOf<Uuid>,
     once: Once<MergeLeads>,
 ) -> Result<Response, ApiError> {
     let survivor = once.body.survivor_id.map(LeadId::from_uuid);
@@ -177,7 +177,7 @@ pub async fn merge_leads(
 ))]
 pub async fn keep_leads_apart(
     State(app): State<App>,
-    PathId(id): PathId,
+    PathOf(id): PathOf<Uuid>,
     once: Once<Nothing>,
 ) -> Result<Response, ApiError> {
     once.run(&app, StatusCode::OK, async |uow| {
@@ -196,7 +196,7 @@ pub async fn keep_leads_apart(
 ))]
 pub async fn unmerge_leads(
     State(app): State<App>,
-    PathId(id): PathId,
+    PathOf(id): PathOf<Uuid>,
     once: Once<Nothing>,
 ) -> Result<Response, ApiError> {
     once.run(&app, StatusCode::OK, async |uow| {

@@ -1,7 +1,7 @@
 //! Promises about time: what is overdue, and the policies.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use super::auth::Caller;
 use super::calls::Label;
 use super::catalogue::{Code, Text};
 use super::cursor::ListId;
-use super::extract::{ApiJson, ApiQuery, Original};
+use super::extract::{ApiJson, ApiQuery, Original, PathOf};
 use super::leads::Named;
 use super::page::{self, Page, PageRequest};
 use super::problem::{ApiError, FieldError, Problem};
@@ -243,7 +243,7 @@ pub enum PolicyCallCounts {
 pub async fn update_sla_policy(
     State(app): State<App>,
     Caller(user): Caller,
-    Path(code): Path<String>,
+    PathOf(code): PathOf<String>,
     body: ApiJson<UpdatePolicy>,
 ) -> Result<Json<PolicyView>, ApiError> {
     let asked = body.value;

@@ -22,7 +22,7 @@ use super::auth::Caller;
 use super::calls::check_note;
 use super::catalogue::{Code, Text};
 use super::cursor::ListId;
-use super::extract::{ApiQuery, PathId};
+use super::extract::{ApiQuery, PathOf};
 use super::idempotent::Once;
 use super::leads as http_leads;
 use super::message::{self, Message};
@@ -128,7 +128,7 @@ pub struct UpcomingView {
 pub async fn get_lead_timeline(
     State(app): State<App>,
     Caller(user): Caller,
-    PathId(id): PathId,
+    PathOf(id): PathOf<Uuid>,
     ApiQuery(query): ApiQuery<TimelineQuery>,
 ) -> Result<Json<TimelinePage>, ApiError> {
     let (lead, kinds) = (LeadId::from_uuid(id), query.kinds()?);
@@ -209,7 +209,7 @@ pub struct NoteAdded {
 ))]
 pub async fn create_note(
     State(app): State<App>,
-    PathId(id): PathId,
+    PathOf(id): PathOf<Uuid>,
     once: Once<CreateNote>,
 ) -> Result<Response, ApiError> {
     let (lead, user, text) = (LeadId::from_uuid(id), &once.user, check_note(&once.body.note)?);

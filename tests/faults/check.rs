@@ -51,7 +51,7 @@ pub async fn violations(pool: &PgPool, dir: &Path) -> Vec<String> {
             found.unless(there, "a commit was lost", || n.to_owned());
         }
     }
-    for slot in settled_slots(pool).await {
+    for slot in due_slots(pool).await {
         exactly_once(&mut found, format!("tick {slot}"));
     }
     found.all.extend(unfinished(pool, lines.iter().filter(|l| l.starts_with("accepted ")).count()).await);
@@ -84,7 +84,7 @@ async fn unfinished(pool: &PgPool, accepted: usize) -> Vec<(&'static str, String
 }
 
 /// Every second that a slot was due at, up to a few seconds ago, whether or not it was settled.
-async fn settled_slots(pool: &PgPool) -> Vec<i64> {
+async fn due_slots(pool: &PgPool) -> Vec<i64> {
     let due = "select extract(epoch from s)::bigint from generate_series(
         (select min(slot) from engine.schedule_slots), now() - interval '3 s', interval '1 s') as s";
     sqlx::query_scalar(due).fetch_all(pool).await.expect("the database answers")

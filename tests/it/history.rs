@@ -16,7 +16,8 @@ const STEPS: &str = "select count(*) from engine.workflow_steps where woken_by =
 const TAGS: &str = "select count(*) from engine.job_tags where tag like 'test:%'";
 const RUNS: &str = "select count(*) from engine.finished where kind = 'operations.trim_history'";
 
-/// Each of five kinds of history twice: of a day long ago, and of today. More than one batch of workflows.
+/// History of a day with its partition, of one without, and of today, with what lives since then. More than one batch of
+/// workflows.
 async fn lived_in(house: &House) {
     sqlx::raw_sql(
         "create table engine.finished_20200101 partition of engine.finished

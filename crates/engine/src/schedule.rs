@@ -123,9 +123,9 @@ impl Cron {
             [seconds, rest @ ..] if rest.len() == 5 => (*seconds, rest),
             other => return Err(InvalidCron::Unreadable(format!("it has {} fields", other.len()))),
         };
-        // A step, as in */2, counts days from SUN, whatever their numbers are.
-        let weekday = rest[4].split('/').next().unwrap_or_default();
-        if weekday.contains(|c: char| c.is_ascii_digit()) {
+        // A step, as in */2, is no number of a day.
+        let mut weekdays = rest[4].split(',').filter_map(|part| part.split('/').next());
+        if weekdays.any(|days| days.contains(|c: char| c.is_ascii_digit())) {
             return Err(InvalidCron::NumberedWeekday);
         }
         let expression = cron::Schedule::from_str(&format!("{seconds} {}", rest.join(" ")))
@@ -143,7 +143,9 @@ impl Cron {
             let before = shown_until.replace(until).filter(|_| !self.every_hour);
             let omitted =
                 before.is_some_and(|before| self.shown_slots(before).next().is_some_and(|slot| slot < from));
-            let shown = self.shown_slots(before.map_or(from, |before| before.max(from)));
+            // What the wall shows, or would show by this stretch's rule, at the first moment that is asked for.
+            let asked = first + from - stretch.moment(from);
+            let shown = self.shown_slots(before.unwrap_or(from).max(from).max(asked));
             let head = omitted.then(|| stretch.moment(from));
             head.into_iter()
                 .chain(shown.take_while(move |&slot| slot < until).map(move |slot| stretch.moment(slot)))
@@ -247,9 +249,13 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused_with_the_reason() {
         let refused = |expression: &str, zone: &str| Cron::parse(expression, zone).unwrap_err();
-        assert_eq!(refused("0 9 * * 1-5", "UTC"), InvalidCron::NumberedWeekday);
+        for numbered in ["0 9 * * 1-5", "0 9 * * MON,3", "0 9 * * MON/2,3"] {
+            assert_eq!(refused(numbered, "UTC"), InvalidCron::NumberedWeekday, "{numbered}");
+        }
+        assert!(Cron::parse("0 9 * * */2", "UTC").is_ok(), "a step is no day");
         assert_eq!(refused("0 9 * * *", "Mars/Olympus"), InvalidCron::UnknownZone);
-        for unreadable in ["", "* * *", "61 * * * *", "0 0 * * * * *", "@daily", "a b c d e"] {
+        for unreadable in ["", "* * *", "0 9 * * NEVER", "61 * * * *", "0 0 * * * * *", "@daily", "a b c d e"]
+        {
             assert!(matches!(refused(unreadable, "UTC"), InvalidCron::Unreadable(_)), "{unreadable}");
         }
         let never = Cron::parse("0 0 30 2 *", "UTC").unwrap();

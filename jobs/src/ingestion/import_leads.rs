@@ -66,13 +66,6 @@ struct Ready {
     prepared: Vec<Prepared>,
 }
 
-impl Ready {
-    fn arriving(&self) -> Vec<Arriving<'_>> {
-        let each = self.chunk.leads.iter().zip(&self.prepared);
-        each.map(|(lead, prepared)| Arriving { lead, prepared }).collect()
-    }
-}
-
 /// Reads the next chunk and prepares it, as if the one before it were written.
 async fn read(
     cx: Context,
@@ -81,7 +74,8 @@ async fn read(
     before: Option<Arc<Ready>>,
 ) -> Result<(Reader, Ready), JobError> {
     let chunk = reader.next_chunk(&cx.db, &key).await.map_err(import_failure)?;
-    let before = before.as_ref().map(|ready| ready.arriving()).unwrap_or_default();
+    let before = before.as_ref().map(|ready| Arriving::all(&ready.chunk.leads, &ready.prepared));
+    let before = before.unwrap_or_default();
     let prepared = leads::prepare_after(&cx.db, &cx.cipher, &chunk.leads, &before);
     let prepared = prepared.await.map_err(lead_failure)?;
     Ok((reader, Ready { chunk, prepared }))
@@ -143,34 +137,21 @@ impl ImportLeads {
         ready: &Ready,
         rows_done: i64,
     ) -> Result<Option<(Uow, bool)>, JobError> {
-        let mut written = self.try_write(cx, key, &ready.chunk, &ready.arriving(), rows_done).await;
-        let mut races = 0;
-        while matches!(written, Err(LeadError::Raced)) && races < leads::RACES_MAX {
-            races += 1;
-            written = self.write_anew(cx, key, &ready.chunk, rows_done).await;
+        let mut anew: Option<Vec<Prepared>> = None;
+        for _ in 0..=leads::RACES_MAX {
+            let prepared = anew.as_deref().unwrap_or(&ready.prepared);
+            match self.try_write(cx, key, &ready.chunk, prepared, rows_done).await {
+                Err(LeadError::Raced) => {}
+                Err(error) => return Err(lead_failure(error)),
+                Ok(written) => {
+                    let raced = anew.is_some();
+                    return written.map(|uow| uow.map(|uow| (uow, raced))).map_err(import_failure);
+                }
+            }
+            let prepared = leads::prepare_all(&cx.db, &cx.cipher, &ready.chunk.leads);
+            anew = Some(prepared.await.map_err(lead_failure)?);
         }
-        match written {
-            Err(LeadError::Raced) => Err(JobError::retry(
-                "raced",
-                "other enquiries of the same people kept coming in at the same moment",
-            )),
-            Err(error) => Err(lead_failure(error)),
-            Ok(written) => written.map(|uow| uow.map(|uow| (uow, races > 0))).map_err(import_failure),
-        }
-    }
-
-    /// A chunk whose look-up did not hold.
-    async fn write_anew(
-        &self,
-        cx: &Context,
-        key: &DataKey,
-        chunk: &Chunk,
-        rows_done: i64,
-    ) -> Result<Result<Option<Uow>, ImportError>, LeadError> {
-        let prepared = leads::prepare_all(&cx.db, &cx.cipher, &chunk.leads).await?;
-        let each = chunk.leads.iter().zip(&prepared);
-        let arriving: Vec<_> = each.map(|(lead, prepared)| Arriving { lead, prepared }).collect();
-        self.try_write(cx, key, chunk, &arriving, rows_done).await
+        Err(JobError::retry("raced", "other enquiries of the same people kept coming in at the same moment"))
     }
 
     async fn try_write(
@@ -178,7 +159,7 @@ impl ImportLeads {
         cx: &Context,
         key: &DataKey,
         chunk: &Chunk,
-        arriving: &[Arriving<'_>],
+        prepared: &[Prepared],
         rows_done: i64,
     ) -> Result<Result<Option<Uow>, ImportError>, LeadError> {
         let mut uow = cx.begin(Actor::job(Self::SPEC.name)).await?;
@@ -190,7 +171,8 @@ impl ImportLeads {
             }
             Err(error) => return Ok(Err(error)),
         }
-        let arrivals = leads::create_or_merge_all(&mut uow, arriving).await?;
+        let arriving = Arriving::all(&chunk.leads, prepared);
+        let arrivals = leads::create_or_merge_all(&mut uow, &arriving).await?;
         let settled = imports::settle_chunk(&mut uow, key, self.import, chunk, &arrivals).await;
         Ok(settled.map(|()| Some(uow)))
     }

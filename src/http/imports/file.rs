@@ -13,11 +13,12 @@ use sira_domain::nouns::ImportId;
 use sira_domain::privacy::Subject;
 use sira_kernel::{EmailAddress, PersonName, PhoneNumber, mask_contacts};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::{ImportView, view};
 use crate::http::auth::Caller;
 use crate::http::catalogue::Code;
-use crate::http::extract::PathId;
+use crate::http::extract::PathOf;
 use crate::http::message::{self, Message};
 use crate::http::problem::{ApiError, Problem};
 use crate::http::state::App;
@@ -50,7 +51,7 @@ pub struct FileChecked {
 pub async fn put_import_file(
     State(app): State<App>,
     Caller(user): Caller,
-    PathId(id): PathId,
+    PathOf(id): PathOf<Uuid>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let id = ImportId::from_uuid(id);
@@ -94,7 +95,10 @@ fn preview(import: &Import, format: &Format) -> Vec<Vec<String>> {
     (status = 200, description = "One line for each bad row", body = String, content_type = "text/csv"),
     (status = 404, description = "No such import", body = Problem, content_type = "application/problem+json"),
 ))]
-pub async fn get_import_errors(State(app): State<App>, PathId(id): PathId) -> Result<Response, ApiError> {
+pub async fn get_import_errors(
+    State(app): State<App>,
+    PathOf(id): PathOf<Uuid>,
+) -> Result<Response, ApiError> {
     let id = ImportId::from_uuid(id);
     imports::get(&mut *app.cx.db.read().await?, id).await?;
     let pages = stream::try_unfold(Some(0), move |after| {

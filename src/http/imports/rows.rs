@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::http::catalogue::{Code, Text};
-use crate::http::extract::PathIdAndNumber;
+use crate::http::extract::PathOf;
 use crate::http::idempotent::Once;
 use crate::http::message::{self, Message};
 use crate::http::problem::{ApiError, FieldError, Problem};
@@ -95,7 +95,7 @@ pub struct RowMended {
 ))]
 pub async fn mend_import_row(
     State(app): State<App>,
-    PathIdAndNumber(id, line): PathIdAndNumber,
+    PathOf((id, line)): PathOf<(Uuid, i64)>,
     once: Once<MendRow>,
 ) -> Result<Response, ApiError> {
     if !(1..=VALUES_MAX).contains(&once.body.values.len()) {

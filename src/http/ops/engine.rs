@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::http::catalogue::{Code, Text};
 use crate::http::cursor::ListId;
-use crate::http::extract::{ApiQuery, Original, PathNumber};
+use crate::http::extract::{ApiQuery, Original, PathOf};
 use crate::http::page::{self, Page, PageRequest};
 use crate::http::problem::{ApiError, FieldError, Problem};
 use crate::http::state::App;
@@ -205,10 +205,7 @@ pub async fn list_jobs(
     (status = 200, description = "The job", body = JobDetail),
     (status = 404, description = "No such job", body = Problem, content_type = "application/problem+json"),
 ))]
-pub async fn get_job(
-    State(app): State<App>,
-    PathNumber(id): PathNumber,
-) -> Result<Json<JobDetail>, ApiError> {
+pub async fn get_job(State(app): State<App>, PathOf(id): PathOf<i64>) -> Result<Json<JobDetail>, ApiError> {
     let mut conn = app.cx.db.read().await?;
     let found = ops::find_job(&mut conn, JobId(id)).await?.ok_or(Code::NotFound)?;
     let attempts = found.attempts.into_iter().map(JobAttempt::from).collect();
@@ -251,7 +248,7 @@ pub async fn list_workflows(
 ))]
 pub async fn get_workflow(
     State(app): State<App>,
-    PathNumber(id): PathNumber,
+    PathOf(id): PathOf<i64>,
 ) -> Result<Json<WorkflowDetail>, ApiError> {
     let mut conn = app.cx.db.read().await?;
     let found = ops::find_workflow(&mut conn, id).await?.ok_or(Code::NotFound)?;

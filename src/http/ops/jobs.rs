@@ -10,7 +10,7 @@ use sira_engine::ops::{Done, Refused, Verdict};
 use utoipa::ToSchema;
 
 use crate::http::catalogue::{Code, Text};
-use crate::http::extract::PathNumber;
+use crate::http::extract::PathOf;
 use crate::http::idempotent::Once;
 use crate::http::message::{self, Message};
 use crate::http::problem::{ApiError, FieldError, Problem};
@@ -53,7 +53,7 @@ pub struct CancelJob {
 ))]
 pub async fn retry_job(
     State(app): State<App>,
-    PathNumber(id): PathNumber,
+    PathOf(id): PathOf<i64>,
     once: Once<Nothing>,
 ) -> Result<Response, ApiError> {
     once.run(&app, StatusCode::OK, async |uow| done(operations::retry_jobs(uow, &[JobId(id)]).await?)).await
@@ -70,7 +70,7 @@ pub async fn retry_job(
 ))]
 pub async fn cancel_job(
     State(app): State<App>,
-    PathNumber(id): PathNumber,
+    PathOf(id): PathOf<i64>,
     once: Once<CancelJob>,
 ) -> Result<Response, ApiError> {
     let reason = &once.body.reason;

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::http::catalogue::Code;
-use crate::http::extract::PathId;
+use crate::http::extract::PathOf;
 use crate::http::idempotent::Once;
 use crate::http::leads::body::{EMAIL, NO_CONTACT, PHONE, checked};
 use crate::http::message::{self, Message};
@@ -66,7 +66,7 @@ impl CorrectEvent {
 ))]
 pub async fn retry_quarantined_event(
     State(app): State<App>,
-    PathId(id): PathId,
+    PathOf(id): PathOf<Uuid>,
     once: Once<Nothing>,
 ) -> Result<Response, ApiError> {
     once.run(&app, StatusCode::OK, async |uow| {
@@ -87,7 +87,7 @@ pub async fn retry_quarantined_event(
 ))]
 pub async fn correct_quarantined_event(
     State(app): State<App>,
-    PathId(id): PathId,
+    PathOf(id): PathOf<Uuid>,
     once: Once<CorrectEvent>,
 ) -> Result<Response, ApiError> {
     let correction = once.body.read(&app.cx.settings.phone_region)?;

@@ -12,7 +12,7 @@ use sira_engine::ops::{self, ScheduleEdit, ScheduleError, ScheduleView, SlotView
 use utoipa::ToSchema;
 
 use crate::http::catalogue::{Code, Text};
-use crate::http::extract::PathName;
+use crate::http::extract::PathOf;
 use crate::http::idempotent::Once;
 use crate::http::message::{self, Message};
 use crate::http::problem::{ApiError, FieldError, Problem};
@@ -167,7 +167,7 @@ pub async fn list_schedules(State(app): State<App>) -> Result<Json<Schedules>, A
 ))]
 pub async fn get_schedule(
     State(app): State<App>,
-    PathName(name): PathName,
+    PathOf(name): PathOf<String>,
 ) -> Result<Json<ScheduleDetail>, ApiError> {
     let found = ops::find_schedule(&mut *app.cx.db.read().await?, &name).await?.ok_or(Code::NotFound)?;
     let last = found.last.into_iter().map(Slot::from).collect();
@@ -184,7 +184,7 @@ pub async fn get_schedule(
 ))]
 pub async fn edit_schedule(
     State(app): State<App>,
-    PathName(name): PathName,
+    PathOf(name): PathOf<String>,
     once: Once<EditSchedule>,
 ) -> Result<Response, ApiError> {
     let EditSchedule { cron, time_zone, catch_up } = &once.body;
@@ -211,7 +211,7 @@ pub async fn edit_schedule(
 ))]
 pub async fn pause_schedule(
     State(app): State<App>,
-    PathName(name): PathName,
+    PathOf(name): PathOf<String>,
     once: Once<PauseSchedule>,
 ) -> Result<Response, ApiError> {
     let reason = &once.body.reason;
@@ -231,7 +231,7 @@ pub async fn pause_schedule(
 ))]
 pub async fn resume_schedule(
     State(app): State<App>,
-    PathName(name): PathName,
+    PathOf(name): PathOf<String>,
     once: Once<Nothing>,
 ) -> Result<Response, ApiError> {
     once.run(&app, StatusCode::OK, async |uow| {
@@ -250,7 +250,7 @@ pub async fn resume_schedule(
 ))]
 pub async fn run_schedule(
     State(app): State<App>,
-    PathName(name): PathName,
+    PathOf(name): PathOf<String>,
     once: Once<Nothing>,
 ) -> Result<Response, ApiError> {
     once.run(&app, StatusCode::ACCEPTED, async |uow| {

@@ -31,8 +31,7 @@ async fn imported(app: &TestApp, token: &str) -> String {
     let prepared = leads::prepare_all(&cx.db, &cx.cipher, &chunk.leads).await.unwrap();
     let mut uow = app.uow().await;
     assert_eq!(imports::open_chunk(&mut uow, import, 0).await.unwrap(), Gate::Open);
-    let arriving: Vec<_> =
-        chunk.leads.iter().zip(&prepared).map(|(lead, prepared)| Arriving { lead, prepared }).collect();
+    let arriving = Arriving::all(&chunk.leads, &prepared);
     let arrivals = leads::create_or_merge_all(&mut uow, &arriving).await.unwrap();
     imports::settle_chunk(&mut uow, &key, import, &chunk, &arrivals).await.unwrap();
     uow.commit().await.unwrap();

@@ -363,8 +363,7 @@ async fn an_address_that_came_a_moment_ago_finds_its_lead_in_the_same_batch() {
     let by_mail = NewLead { phones: Vec::new(), ..office.person(1) };
     let batch = [office.person(1), by_mail];
     let prepared = leads::prepare_all(&office.db, &office.cipher, &batch).await.unwrap();
-    let arriving: Vec<_> =
-        batch.iter().zip(&prepared).map(|(lead, prepared)| Arriving { lead, prepared }).collect();
+    let arriving = Arriving::all(&batch, &prepared);
     let mut uow = office.begin().await;
     let arrivals = leads::create_or_merge_all(&mut uow, &arriving).await.unwrap();
     uow.commit().await.unwrap();
@@ -378,11 +377,9 @@ async fn a_batch_that_is_prepared_before_the_one_ahead_of_it_is_written_joins_it
     let first = [one(1), one(2)];
     let second = [one(2), one(3), one(1)];
     let ahead = leads::prepare_all(&office.db, &office.cipher, &first).await.unwrap();
-    let ahead: Vec<_> =
-        first.iter().zip(&ahead).map(|(lead, prepared)| Arriving { lead, prepared }).collect();
+    let ahead = Arriving::all(&first, &ahead);
     let behind = leads::prepare_after(&office.db, &office.cipher, &second, &ahead).await.unwrap();
-    let behind: Vec<_> =
-        second.iter().zip(&behind).map(|(lead, prepared)| Arriving { lead, prepared }).collect();
+    let behind = Arriving::all(&second, &behind);
     let mut arrivals = Vec::new();
     for batch in [&ahead, &behind] {
         let mut uow = office.begin().await;
@@ -401,7 +398,7 @@ async fn a_batch_that_is_prepared_before_the_one_ahead_of_it_is_written_joins_it
     // Prepared as if somebody were there who never came: the race is told, and nothing is written.
     let never = [one(4)];
     let never_prepared = leads::prepare_all(&office.db, &office.cipher, &never).await.unwrap();
-    let never = [Arriving { lead: &never[0], prepared: &never_prepared[0] }];
+    let never = Arriving::all(&never, &never_prepared);
     let late = [one(4)];
     let prepared = leads::prepare_after(&office.db, &office.cipher, &late, &never).await.unwrap();
     let mut uow = office.begin().await;

@@ -55,6 +55,13 @@ pub struct Arriving<'a> {
     pub prepared: &'a Prepared,
 }
 
+impl<'a> Arriving<'a> {
+    /// A batch that was prepared together, one for one.
+    pub fn all(leads: &'a [NewLead], prepared: &'a [Prepared]) -> Vec<Self> {
+        leads.iter().zip(prepared).map(|(lead, prepared)| Self { lead, prepared }).collect()
+    }
+}
+
 /// [`create_or_merge_all`] for one lead.
 pub async fn create_or_merge(
     uow: &mut Uow,

@@ -378,8 +378,8 @@ pub async fn trim_history(
     before: DateTime<Utc>,
     limit: u32,
 ) -> Result<bool, EngineError> {
-    let most = crate::store::delete_history(conn, before, i64::from(limit)).await?;
-    Ok(most >= u64::from(limit))
+    let limit = i64::from(limit);
+    Ok(crate::store::delete_history(conn, before, limit).await? >= limit)
 }
 
 /// One workflow with its steps.

@@ -104,7 +104,7 @@ impl From<sqlx::Error> for ScheduleError {
 
 /// All schedules, by name: as many as the program declares.
 pub async fn list_schedules(conn: &mut PgConnection) -> Result<Vec<ScheduleView>, EngineError> {
-    Ok(store::list(conn).await?)
+    Ok(store::list(conn, None).await?)
 }
 
 /// One of them, with its slots.

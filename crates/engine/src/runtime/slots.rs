@@ -31,8 +31,13 @@ pub async fn fire(conn: &mut PgConnection, shift_us: i64) -> Result<(Vec<String>
         return Ok((Vec::new(), next));
     }
     let mut tx = conn.begin().await?;
+    let locked = schedules::lock_due(&mut tx, shift_us).await?;
+    if locked.is_empty() {
+        // Another process is at it.
+        return Ok((Vec::new(), next));
+    }
     let mut settled = Settled::default();
-    for schedule in schedules::lock_due(&mut tx, shift_us).await? {
+    for schedule in locked {
         if let Some(cron) = readable(&schedule) {
             settle(&schedule, &cron, &mut settled);
         } else {

@@ -63,10 +63,12 @@ async fn make_due(session: &Session) -> Result<Duration, sqlx::Error> {
     let steps = store::wake_workflows(&mut conn, shift, PROMOTE_BATCH).await?;
     let full = queues.len().max(steps.len()) as i64 == PROMOTE_BATCH;
     queues.extend(steps);
-    let (fired, next_slot) = slots::fire(&mut conn, shift).await?;
-    queues.extend(fired);
-    let moved = !queues.is_empty();
+    let mut moved = !queues.is_empty();
+    // Before slots are looked at: what is due waits for nothing else, also when that fails.
     session.waker.wake(&Applied { queues, scheduled: false });
+    let (fired, next_slot) = slots::fire(&mut conn, shift).await?;
+    moved |= !fired.is_empty();
+    session.waker.wake(&Applied { queues: fired, scheduled: false });
     if full {
         return Ok(Duration::ZERO);
     }

@@ -54,7 +54,7 @@ async fn ensure_partition(conn: &mut PgConnection, table: &str, day: NaiveDate) 
 }
 
 /// Drops the partitions of days before this one. Returns how many there were. Expects to run in a transaction, which waits
-/// for the locks only shortly: nobody's claims queue behind it.
+/// for each lock only shortly: what is finished meanwhile waits with it.
 ///
 /// # Errors
 /// A lock that was not to be had, SQLSTATE 55P03: then nothing was dropped.
@@ -68,56 +68,51 @@ pub async fn drop_partitions(tx: &mut PgConnection, before: NaiveDate) -> Result
     )
     .fetch_all(&mut *tx)
     .await?;
-    for name in &found {
-        let sql = format!("set local lock_timeout = '{LOCK_WAIT}'; drop table engine.{name}");
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *tx).await?;
+    if !found.is_empty() {
+        let tables: Vec<String> = found.iter().map(|name| format!("engine.{name}")).collect();
+        let sql = format!("set local lock_timeout = '{LOCK_WAIT}'; drop table {}", tables.join(", "));
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(tx).await?;
     }
     Ok(found.len())
 }
 
-/// Deletes up to `limit` rows of each table that keeps history without partitions, as far as they are older than this.
+/// Deletes up to `limit` rows of each table that keeps history without partitions, as far as they are older than this, and
+/// of the default partitions, whose rows came before their day's was made. Tags of live jobs stay, however old they are.
 /// Returns the largest number of one table: less than `limit` when nothing is left.
 pub async fn delete_history(
     conn: &mut PgConnection,
     before: DateTime<Utc>,
     limit: i64,
-) -> Result<u64, sqlx::Error> {
-    let workflows = sqlx::query!(
-        "delete from engine.workflows where id in (
-            select id from engine.workflows where finished_at < $1 order by finished_at limit $2)",
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"with workflows as (
+            delete from engine.workflows where id in (
+                select id from engine.workflows where finished_at < $1 order by finished_at limit $2)
+            returning id
+        ), slots as (
+            delete from engine.schedule_slots where (schedule_id, slot) in (
+                select schedule_id, slot from engine.schedule_slots where settled_at < $1
+                order by settled_at limit $2)
+            returning slot
+        ), finished as (
+            delete from engine.finished_default where ctid = any(array(
+                select ctid from engine.finished_default where finished_at < $1 limit $2))
+            returning id
+        ), attempts as (
+            delete from engine.attempts_default where ctid = any(array(
+                select ctid from engine.attempts_default where ended_at < $1 limit $2))
+            returning job_id
+        ), tags as (
+            delete from engine.job_tags where ctid = any(array(
+                select t.ctid from engine.job_tags t
+                where t.created_at < $1 and not exists (select from engine.jobs j where j.id = t.job_id) limit $2))
+            returning tag
+        )
+        select greatest((select count(*) from workflows), (select count(*) from slots),
+            (select count(*) from finished), (select count(*) from attempts), (select count(*) from tags)) as "most!""#,
         before,
         limit
-    );
-    let most = workflows.execute(&mut *conn).await?.rows_affected();
-    let slots = sqlx::query!(
-        "delete from engine.schedule_slots where (schedule_id, slot) in (
-            select schedule_id, slot from engine.schedule_slots where settled_at < $1 order by settled_at limit $2)",
-        before,
-        limit
-    );
-    let most = most.max(slots.execute(&mut *conn).await?.rows_affected());
-    // What a day's partition did not take: its rows came before it was made.
-    let finished = sqlx::query!(
-        "delete from engine.finished_default where ctid = any(array(
-            select ctid from engine.finished_default where finished_at < $1 limit $2))",
-        before,
-        limit
-    );
-    let most = most.max(finished.execute(&mut *conn).await?.rows_affected());
-    let attempts = sqlx::query!(
-        "delete from engine.attempts_default where ctid = any(array(
-            select ctid from engine.attempts_default where ended_at < $1 limit $2))",
-        before,
-        limit
-    );
-    let most = most.max(attempts.execute(&mut *conn).await?.rows_affected());
-    // Tags of jobs that are still there stay, however old they are.
-    let tags = sqlx::query!(
-        "delete from engine.job_tags where ctid = any(array(
-            select t.ctid from engine.job_tags t
-            where t.created_at < $1 and not exists (select from engine.jobs j where j.id = t.job_id) limit $2))",
-        before,
-        limit
-    );
-    Ok(most.max(tags.execute(conn).await?.rows_affected()))
+    )
+    .fetch_one(conn)
+    .await
 }

@@ -154,12 +154,13 @@ pub async fn run_now(
     Ok(run.map(|run| (JobId(run.id), run.queue)))
 }
 
-/// All of them, by name.
-pub async fn list(conn: &mut PgConnection) -> Result<Vec<ScheduleView>, sqlx::Error> {
+/// All of them, by name, or the one of this name.
+pub async fn list(conn: &mut PgConnection, name: Option<&str>) -> Result<Vec<ScheduleView>, sqlx::Error> {
     sqlx::query_as!(
         ScheduleView,
         "select name, kind, queue, cron, time_zone, catch_up, edited_at, paused_at, paused_reason, next_at, created_at
-        from engine.schedules order by name"
+        from engine.schedules where $1::text is null or name = $1 order by name",
+        name
     )
     .fetch_all(conn)
     .await
@@ -167,14 +168,7 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<ScheduleView>, sqlx::Er
 
 /// One of them.
 pub async fn find(conn: &mut PgConnection, name: &str) -> Result<Option<ScheduleView>, sqlx::Error> {
-    sqlx::query_as!(
-        ScheduleView,
-        "select name, kind, queue, cron, time_zone, catch_up, edited_at, paused_at, paused_reason, next_at, created_at
-        from engine.schedules where name = $1",
-        name
-    )
-    .fetch_optional(conn)
-    .await
+    Ok(list(conn, Some(name)).await?.pop())
 }
 
 /// The same, locked until the transaction ends.
