@@ -50,7 +50,6 @@ pub struct Show {
 
 /// Which schedule, and how it is to be. What is left out stays.
 #[derive(Debug, Args)]
-#[group(multiple = true)]
 pub struct Edit {
     /// Its name
     name: String,
