@@ -1,5 +1,6 @@
 //! Claims about the durable engine: what `docs/GUARANTEES.md` promises, on a real PostgreSQL.
 
+mod batches;
 mod jobs;
 mod leases;
 mod operator;

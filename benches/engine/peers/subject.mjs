@@ -63,6 +63,7 @@ export function percentiles(milliseconds) {
 // The same for all before a drain.
 export async function vacuum(pool) {
   await pool.query('vacuum analyze');
+  await pool.query('checkpoint');
 }
 
 export const pool = max => new pg.Pool({ connectionString: url, max });

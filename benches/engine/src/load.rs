@@ -32,8 +32,15 @@ impl Load {
     }
 
     pub async fn connect(&self, connections: u32) -> anyhow::Result<PgPool> {
-        let options = PgPoolOptions::new().max_connections(connections).min_connections(connections);
-        Ok(options.connect(&self.url).await?)
+        Ok(Self::pool(connections).connect(&self.url).await?)
+    }
+
+    pub fn pool(connections: u32) -> PgPoolOptions {
+        // As the product's own pool: no round trip before each use.
+        PgPoolOptions::new()
+            .max_connections(connections)
+            .min_connections(connections)
+            .test_before_acquire(false)
     }
 }
 
@@ -115,6 +122,7 @@ where
 /// The same for all before a drain.
 pub async fn vacuum(pool: &PgPool) -> anyhow::Result<()> {
     sqlx::raw_sql("vacuum analyze").execute(pool).await?;
+    sqlx::raw_sql("checkpoint").execute(pool).await?;
     Ok(())
 }
 

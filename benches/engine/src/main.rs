@@ -14,6 +14,9 @@ use clap::{Parser, Subcommand};
 use crate::compare::Test;
 use crate::load::{Figures, Load};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use sira_engine::{
-    Effect, Engine, Job, JobError, Lease, NewJob, NewWorkflow, Outcome, Queue, Registry, Retry, Running, Settings, Spec,
+    BatchJob, Effect, Engine, Job, JobError, Lease, Leased, NewJob, NewWorkflow, Outcome, Queue, Registry, Retry, Running, Settings, Spec,
     Step, Transition, Workflow, WorkflowSpec, apply,
 };
 use sira_kernel::Clock;
@@ -21,10 +21,14 @@ use crate::load::{BULK, CLIENTS, Figures, Load, Payload, emptied, per_second, pe
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 const QUEUE: Queue = Queue { name: "bench", concurrency: 1000 };
 const RETRY: Retry = Retry::backoff(3, Duration::from_millis(50), Duration::from_millis(50));
+/// As the product's units of work begin: a statement with arrays is planned once.
+const PLANS: &str = "set plan_cache_mode = force_generic_plan";
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Jobs finished before the one that is measured.
 const FINISHED: i64 = 1_000_000;
 
+/// Jobs, or workflows, that came to their end here. What is left of them is looked for only then: looking reads through dead rows.
+static DONE: AtomicU64 = AtomicU64::new(0);
 static WAITED: Mutex<Vec<f64>> = Mutex::new(Vec::new());
 
 const fn spec(name: &'static str) -> Spec {
@@ -41,6 +45,7 @@ impl Job<PgPool> for Nothing {
 
     async fn run(self, _: &PgPool, _: &Lease) -> Result<Outcome, JobError> {
         WAITED.lock().expect("no handler panics").push(self.0.age_ms());
+        DONE.fetch_add(1, Ordering::Relaxed);
         Ok(Outcome::Done)
     }
 }
@@ -57,6 +62,7 @@ impl Job<PgPool> for Failing {
         if self.0.n.is_multiple_of(10) && lease.attempt() == 1 {
             return Err(JobError::retry("bench", "every tenth fails once"));
         }
+        DONE.fetch_add(1, Ordering::Relaxed);
         Ok(Outcome::Done)
     }
 }
@@ -66,6 +72,7 @@ impl Job<PgPool> for Failing {
 #[serde(transparent)]
 struct Atomic(Payload);
 
+const EFFECTS: &str = "create table effect (job bigint primary key, note text not null)";
 /// As many as the floor has clients.
 const ATOMIC: Queue = Queue { name: "atomic", concurrency: CLIENTS };
 
@@ -77,7 +84,35 @@ impl Job<PgPool> for Atomic {
         sqlx::query("insert into effect values ($1, 'done')").bind(lease.job().0).execute(&mut *tx).await?;
         lease.complete(&mut tx).await?;
         tx.commit().await?;
+        DONE.fetch_add(1, Ordering::Relaxed);
         Ok(Outcome::Committed)
+    }
+}
+
+/// Five hundred rows of effect, committed with the completion of their jobs.
+impl BatchJob<PgPool> for AtomicBatch {
+    const BATCH_MAX: usize = 500;
+
+    async fn run_many(batch: Vec<Leased<Self>>, db: &PgPool) -> Result<Vec<Outcome>, JobError> {
+        let jobs: Vec<i64> = batch.iter().map(|leased| leased.lease.job().0).collect();
+        let mut tx = db.begin().await?;
+        sqlx::query("insert into effect select unnest($1::bigint[]), 'done'").bind(&jobs).execute(&mut *tx).await?;
+        Lease::complete_all(batch.iter().map(|leased| &leased.lease), &mut tx).await?;
+        tx.commit().await?;
+        DONE.fetch_add(jobs.len() as u64, Ordering::Relaxed);
+        Ok(vec![Outcome::Committed; jobs.len()])
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct AtomicBatch(Payload);
+
+impl Job<PgPool> for AtomicBatch {
+    const SPEC: Spec = Spec { queue: ATOMIC, ..spec("bench.write_effects") };
+
+    async fn run(self, db: &PgPool, lease: &Lease) -> Result<Outcome, JobError> {
+        Atomic(self.0).run(db, lease).await
     }
 }
 
@@ -88,8 +123,6 @@ struct Three {
     step: u8,
 }
 
-static WORKFLOWS_DONE: AtomicU64 = AtomicU64::new(0);
-
 impl Workflow<PgPool> for Three {
     const SPEC: WorkflowSpec =
         WorkflowSpec { name: "bench.three", version: 1, queue: QUEUE, retry: RETRY, timeout: TIMEOUT };
@@ -98,17 +131,14 @@ impl Workflow<PgPool> for Three {
         self.n.to_string()
     }
 
-    async fn advance(self, db: &PgPool, step: &Step) -> Result<Outcome, JobError> {
+    async fn advance(self, _: &PgPool, step: &Step) -> Result<Outcome, JobError> {
         let next = Self { n: self.n, step: self.step + 1 };
         let last = next.step == 3;
         let transition = if last { Transition::Done(next) } else { Transition::Next(next) };
-        let mut tx = db.begin().await?;
-        let _ = step.record(&mut tx, &transition).await?;
-        tx.commit().await?;
         if last {
-            WORKFLOWS_DONE.fetch_add(1, Ordering::Relaxed);
+            DONE.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(Outcome::Committed)
+        Ok(step.decide(&transition)?)
     }
 }
 
@@ -119,7 +149,9 @@ struct Bench {
 }
 
 pub async fn run(test: &str, load: &Load) -> anyhow::Result<Figures> {
-    let pool = load.connect(12).await?;
+    let pool = Load::pool(12)
+        .after_connect(|conn, _| Box::pin(async { sqlx::raw_sql(PLANS).execute(conn).await.map(|_| ()) }));
+    let pool = pool.connect(&load.url).await?;
     let clock = Clock::system();
     let bench = Bench { engine: Engine::new(&pool, clock.clone()), pool, clock };
     if test == "send_steadily" {
@@ -173,15 +205,16 @@ pub async fn run(test: &str, load: &Load) -> anyhow::Result<Figures> {
             for batch in starts.chunks(BULK as usize) {
                 bench.apply(batch).await?;
             }
-            while WORKFLOWS_DONE.load(Ordering::Relaxed) < load.jobs {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-            emptied(&bench.pool, "engine.jobs").await?;
+            bench.finished(load.jobs).await?;
             Ok(per_second(load.jobs, began.elapsed()))
         }
         "atomic" => {
-            sqlx::raw_sql("create table effect (job bigint primary key, note text not null)").execute(&bench.pool).await?;
+            sqlx::raw_sql(EFFECTS).execute(&bench.pool).await?;
             bench.drain::<Atomic>(load, Atomic).await
+        }
+        "atomic_batch" => {
+            sqlx::raw_sql(EFFECTS).execute(&bench.pool).await?;
+            bench.drain::<AtomicBatch>(load, AtomicBatch).await
         }
         other => anyhow::bail!("sira has no {other}"),
     }
@@ -226,7 +259,7 @@ impl Bench {
         vacuum(&self.pool).await?;
         let began = Instant::now();
         let _running = self.start().await?;
-        emptied(&self.pool, "engine.jobs").await?;
+        self.finished(load.jobs).await?;
         let figures = per_second(load.jobs, began.elapsed());
         let finished: BTreeMap<String, i64> =
             sqlx::query_as("select outcome, count(*) from engine.finished where id > 0 group by 1")
@@ -239,8 +272,15 @@ impl Bench {
         Ok(figures)
     }
 
+    async fn finished(&self, jobs: u64) -> anyhow::Result<()> {
+        while DONE.load(Ordering::Relaxed) < jobs {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        emptied(&self.pool, "engine.jobs").await
+    }
+
     async fn start(&self) -> anyhow::Result<Running> {
-        let registry = Registry::new().job::<Nothing>().job::<Failing>().job::<Atomic>().workflow::<Three>();
+        let registry = Registry::new().job::<Nothing>().job::<Failing>().job::<Atomic>().batch_job::<AtomicBatch>().workflow::<Three>();
         let settings = Settings { prefetch: 4000, ..Settings::new("bench", "bench") };
         Ok(self.engine.start(registry, &[QUEUE, ATOMIC], self.pool.clone(), settings).await?)
     }

@@ -78,6 +78,8 @@ pub(crate) fn hot(options: &PgConnectOptions, settings: &Settings) -> PgPool {
         .max_connections(settings.connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .max_lifetime(None)
+        // A dead one is found by its statement, which is tried again: no round trip before each.
+        .test_before_acquire(false)
         .after_connect(move |conn, _| {
             Box::pin(async move {
                 store::fix_plans(conn, timeout).await?;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::error::EngineError;
+use crate::workflow::Decided;
 
 /// The id of a job, stable over all its attempts: the idempotency key of its external effects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -82,6 +83,30 @@ pub trait Job<C>: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn run(self, cx: &C, lease: &Lease) -> impl Future<Output = Result<Outcome, JobError>> + Send;
 }
 
+/// A job and the right to run it.
+#[derive(Debug, Clone)]
+pub struct Leased<J> {
+    /// The payload.
+    pub job: J,
+    /// Completes this job, and no other of its batch.
+    pub lease: Lease,
+}
+
+/// A kind whose waiting jobs may run together.
+pub trait BatchJob<C>: Job<C> {
+    /// Most jobs of one batch.
+    const BATCH_MAX: usize;
+
+    /// Runs one attempt of each, and answers one outcome each, in their order. After an error, a panic, a run longer than
+    /// the kind's timeout or a wrong number of answers nothing is taken for done: each runs by itself, by [`Job::run`]. So
+    /// effects in the database belong into the one transaction that completes all leases ([`Lease::complete_all`]), and
+    /// effects elsewhere carry each job's own [`Lease::key`].
+    fn run_many(
+        batch: Vec<Leased<Self>>,
+        cx: &C,
+    ) -> impl Future<Output = Result<Vec<Outcome>, JobError>> + Send;
+}
+
 /// How an attempt ended, when it did not fail.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
@@ -89,6 +114,8 @@ pub enum Outcome {
     Done,
     /// Finished, and already completed in the handler's own transaction.
     Committed,
+    /// A workflow's step that has no effects of its own: [`crate::Step::decide`] makes it.
+    Decided(Box<Decided>),
     /// Not now: run again at this time. Spends no attempt.
     Snooze {
         /// When to run again.
@@ -263,6 +290,18 @@ impl Lease {
     /// [`EngineError::LeaseLost`] when another process may run the job by now: the caller rolls back.
     pub async fn complete(&self, tx: &mut PgConnection) -> Result<(), EngineError> {
         crate::store::complete_one(tx, self.job, self.fence).await
+    }
+
+    /// [`Self::complete`] for a batch: all are completed, or none.
+    ///
+    /// # Errors
+    /// [`EngineError::LeaseLost`] when another process may run one of the jobs by now: the caller rolls back.
+    pub async fn complete_all<'a>(
+        leases: impl IntoIterator<Item = &'a Self>,
+        tx: &mut PgConnection,
+    ) -> Result<(), EngineError> {
+        let leases: Vec<_> = leases.into_iter().map(|lease| (lease.job, lease.fence)).collect();
+        crate::store::complete_all(tx, &leases).await
     }
 
     /// Notes, before an effect that its provider cannot deduplicate (a call cannot be un-dialled), that it is

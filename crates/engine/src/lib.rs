@@ -20,7 +20,9 @@ mod wake;
 pub use effect::{Applied, Effect, NewJob, NewWorkflow, apply};
 pub use engine::Engine;
 pub use error::EngineError;
-pub use job::{External, Failure, Job, JobError, JobId, Lease, Outcome, Queue, Retry, Spec};
+pub use job::{
+    BatchJob, External, Failure, Job, JobError, JobId, Lease, Leased, Outcome, Queue, Retry, Spec,
+};
 pub use registry::{Kind, Registry};
 pub use runtime::{Drained, Running};
 pub use schedule::{CatchUp, Cron, InvalidCron, Schedule};

@@ -11,14 +11,18 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::job::{Job, JobError, Lease, Outcome, Queue, Retry, Spec};
+use crate::job::{BatchJob, Job, JobError, Lease, Leased, Outcome, Queue, Retry, Spec};
 use crate::schedule::{Cron, Schedule};
 use crate::workflow::{Step, Workflow, WorkflowSpec, step_kind};
 
 /// The future of one attempt.
 pub(crate) type Attempt = BoxFuture<'static, Result<Outcome, JobError>>;
+/// The future of an attempt of many.
+pub(crate) type Attempts = BoxFuture<'static, Result<Vec<Outcome>, JobError>>;
 /// Decodes a payload and begins an attempt; `Err` when it cannot be decoded.
 type RunJob<C> = Arc<dyn Fn(&Value, C, Lease) -> Result<Attempt, serde_json::Error> + Send + Sync>;
+/// Decodes payloads and begins an attempt of all; `Err` when one of them cannot be decoded.
+type RunMany<C> = Arc<dyn Fn(&[(&Value, &Lease)], C) -> Result<Attempts, serde_json::Error> + Send + Sync>;
 /// Decodes a state and begins a step; `Err` when it cannot be decoded.
 type RunStep<C> = Arc<dyn Fn(&Value, C, Step) -> Result<Attempt, serde_json::Error> + Send + Sync>;
 
@@ -33,6 +37,8 @@ pub(crate) enum Handler<C> {
 pub(crate) struct Registered<C> {
     pub kind: Kind,
     pub handler: Handler<C>,
+    /// Of a kind whose jobs may run together.
+    pub many: Option<RunMany<C>>,
 }
 
 /// What is fixed about a registered kind, for generated documents and for operators.
@@ -50,6 +56,8 @@ pub struct Kind {
     pub backoff_cap: Duration,
     /// Longest run of one attempt.
     pub timeout: Duration,
+    /// Most of its jobs that run together.
+    pub batch_max: usize,
     /// Whether it is a workflow's step.
     pub workflow: bool,
 }
@@ -63,6 +71,7 @@ impl Kind {
             backoff_base: retry.base,
             backoff_cap: retry.cap,
             timeout,
+            batch_max: 1,
             workflow,
         }
     }
@@ -103,9 +112,32 @@ impl<C: Send + Sync + 'static> Registry<C> {
             Ok(async move { job.run(&cx, &lease).await }.boxed())
         });
         let kind = Kind::new(name.to_owned(), queue, retry, timeout, false);
-        let taken = self.kinds.insert(name.to_owned(), Registered { kind, handler: Handler::Job(run) });
+        let taken =
+            self.kinds.insert(name.to_owned(), Registered { kind, handler: Handler::Job(run), many: None });
         assert!(taken.is_none(), "two kinds are named {name}");
         self
+    }
+
+    /// Adds a kind of job whose waiting jobs run together.
+    ///
+    /// # Panics
+    /// When its name is taken, or a batch could hold nothing: mistakes in the program and not in its input.
+    #[must_use]
+    pub fn batch_job<J: BatchJob<C>>(self) -> Self {
+        let name = J::SPEC.name;
+        assert!(J::BATCH_MAX > 0, "a batch of {name} holds nothing");
+        let mut registry = self.job::<J>();
+        if let Some(registered) = registry.kinds.get_mut(name) {
+            registered.kind.batch_max = J::BATCH_MAX;
+            registered.many = Some(Arc::new(|batch, cx| {
+                let leased = |(payload, lease): &(&Value, &Lease)| {
+                    Ok(Leased { job: J::deserialize(*payload)?, lease: (*lease).clone() })
+                };
+                let batch = batch.iter().map(leased).collect::<Result<Vec<_>, serde_json::Error>>()?;
+                Ok(async move { J::run_many(batch, &cx).await }.boxed())
+            }));
+        }
+        registry
     }
 
     /// Adds a kind of workflow, or another version of one: old versions run on after a deployment.
@@ -124,7 +156,7 @@ impl<C: Send + Sync + 'static> Registry<C> {
         match self.kinds.entry(kind.name.clone()) {
             Entry::Vacant(place) => {
                 let handler = Handler::Workflow(BTreeMap::from([(version, run)]));
-                place.insert(Registered { kind, handler });
+                place.insert(Registered { kind, handler, many: None });
             }
             Entry::Occupied(mut place) => {
                 let Handler::Workflow(versions) = &mut place.get_mut().handler else {

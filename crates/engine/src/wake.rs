@@ -15,7 +15,7 @@ use crate::effect::Applied;
 /// The channel of all wakes. The payload is `<sender>:<queue>`; an empty queue is the timers.
 pub const CHANNEL: &str = "sira_engine";
 /// Least time between two notifications of one process.
-const DEBOUNCE: Duration = Duration::from_millis(10);
+const DEBOUNCE: Duration = Duration::from_millis(2);
 /// How long a notification may take; one that fails is dropped, since polling is the truth.
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(2);
 

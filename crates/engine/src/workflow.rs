@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use crate::effect::Applied;
@@ -74,7 +74,8 @@ pub trait Workflow<C>: Serialize + DeserializeOwned + Send + Sync + 'static {
 
     /// Takes one step: reads the world, decides, writes. Calls no provider: outside work is a job whose end
     /// signals. Ends with [`Step::record`] in the transaction of its effects, as
-    /// `uow.commit_and_advance(step, transition)` does; a step may run again until that commit.
+    /// `uow.commit_and_advance(step, transition)` does, or with [`Step::decide`] when it has none; a step may run again
+    /// until that commit.
     fn advance(self, cx: &C, step: &Step) -> impl Future<Output = Result<Outcome, JobError>> + Send;
 }
 
@@ -86,6 +87,55 @@ pub struct Step {
     pub(crate) seq: i32,
     pub(crate) wake: Wake,
     pub(crate) signal_id: Option<i64>,
+}
+
+/// A transition on its way to the database, made by [`Step::decide`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decided {
+    pub(crate) workflow_id: i64,
+    /// The step's place in the history: the workflow's sequence number once it is written.
+    pub(crate) seq: i32,
+    pub(crate) woken_by: &'static str,
+    /// The signal that woke it.
+    pub(crate) details: Option<Value>,
+    pub(crate) signal_id: Option<i64>,
+    pub(crate) decision: &'static str,
+    pub(crate) status: &'static str,
+    pub(crate) state: Value,
+    pub(crate) wake_at: Option<DateTime<Utc>>,
+    pub(crate) waiting_for: Option<&'static str>,
+}
+
+impl Decided {
+    fn of<S: Serialize>(step: &Step, transition: &Transition<S>) -> Result<Self, serde_json::Error> {
+        let (decision, status, state, wake_at, waiting_for) = match transition {
+            Transition::Next(state) => ("next", "running", state, None, None),
+            Transition::WaitUntil(state, at) => ("wait_until", "sleeping", state, Some(*at), None),
+            Transition::WaitFor { state, signal, deadline } => {
+                ("wait_for", "waiting", state, Some(*deadline), Some(*signal))
+            }
+            Transition::Done(state) => ("done", "done", state, None, None),
+        };
+        let (woken_by, details) = match &step.wake {
+            Wake::Start => ("start", None),
+            Wake::Timer => ("timer", None),
+            Wake::Signal { name, payload } => ("signal", Some(json!({ "signal": name, "payload": payload }))),
+        };
+        let state = serde_json::to_value(state)?;
+        let (workflow_id, seq, signal_id) = (step.workflow_id, step.seq + 1, step.signal_id);
+        Ok(Self {
+            workflow_id,
+            seq,
+            woken_by,
+            details,
+            signal_id,
+            decision,
+            status,
+            state,
+            wake_at,
+            waiting_for,
+        })
+    }
 }
 
 /// The kind of the jobs that take a workflow kind's steps.
@@ -114,7 +164,16 @@ impl Step {
         tx: &mut PgConnection,
         transition: &Transition<S>,
     ) -> Result<Applied, EngineError> {
-        crate::store::record_step(tx, self, transition).await
+        crate::store::record_step(tx, &self.lease, &Decided::of(self, transition)?).await
+    }
+
+    /// Ends a step that has no effects of its own: the engine writes its transition, its history row and the completion
+    /// of its job in one transaction with those of other steps.
+    ///
+    /// # Errors
+    /// [`EngineError::Encode`] when the state cannot be written as JSON.
+    pub fn decide<S: Serialize>(&self, transition: &Transition<S>) -> Result<Outcome, EngineError> {
+        Ok(Outcome::Decided(Box::new(Decided::of(self, transition)?)))
     }
 }
 

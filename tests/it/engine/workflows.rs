@@ -11,7 +11,7 @@ use sira_engine::{
     Workflow, WorkflowSpec, cancel,
 };
 
-use super::world::{Cx, DEAD, Do, EFFECTS, LIVE, QUEUE, World};
+use super::world::{Cx, DEAD, DONE, Do, EFFECTS, LIVE, QUEUE, World};
 
 /// Two steps, a sleep, a wait for `go`, and an end; each step leaves one effect.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -344,4 +344,134 @@ async fn two_versions_run_side_by_side_and_an_unknown_one_waits() {
     let waiting =
         "select string_agg(key || ' ' || version, ',') from engine.workflows where status = 'waiting'";
     assert_eq!(w.text(waiting).await, "old 1");
+}
+
+/// Counts to three in steps without effects of their own, then waits for `go`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Count {
+    key: String,
+    n: u8,
+}
+
+impl Workflow<Cx> for Count {
+    const SPEC: WorkflowSpec = WorkflowSpec { name: "test.count", ..<Trip as Workflow<Cx>>::SPEC };
+
+    fn key(&self) -> String {
+        self.key.clone()
+    }
+
+    async fn advance(self, cx: &Cx, step: &Step) -> Result<Outcome, JobError> {
+        let point = format!("{} {}", self.key, self.n);
+        cx.began.lock().unwrap().push((point.clone(), step.lease().attempt()));
+        if matches!(cx.next(&point), Do::Block) {
+            cx.gate.acquire().await.unwrap().forget();
+        }
+        let next = Self { n: self.n + 1, ..self };
+        let transition = match (next.n, step.wake()) {
+            (1..=3, Wake::Start) => Transition::Next(next),
+            (4, _) => Transition::WaitFor {
+                state: next,
+                signal: "go",
+                deadline: cx.clock.now() + TimeDelta::hours(2),
+            },
+            (5, Wake::Signal { .. }) => Transition::Done(next),
+            (n, wake) => panic!("{n} was woken by {wake:?}"),
+        };
+        Ok(step.decide(&transition)?)
+    }
+}
+
+impl Count {
+    fn start(key: impl Into<String>) -> Effect {
+        Effect::Start(NewWorkflow::of(&Self { key: key.into(), n: 0 }))
+    }
+
+    fn go(key: impl Into<String>) -> Effect {
+        Effect::Signal { kind: "test.count", key: key.into(), name: "go", payload: json!({}) }
+    }
+}
+
+async fn start_counting(w: &World) -> Running {
+    let settings = sira_engine::Settings { prefetch: 64, ..World::settings() };
+    w.start_with(Registry::new().workflow::<Count>(), settings).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_without_effects_are_written_many_at_a_time_each_once_and_in_its_order() {
+    let w = World::new().await;
+    w.apply(&(0..200).map(|n| Count::start(n.to_string())).collect::<Vec<_>>()).await;
+    // Every second signal is there before it is waited for.
+    w.apply(&(0..100).map(|n| Count::go((n * 2).to_string())).collect::<Vec<_>>()).await;
+    let _running = start_counting(&w).await;
+    w.until(FINISHED, 100).await;
+    w.until(WAITING_FOR, 100).await;
+    w.apply(&(0..100).map(|n| Count::go((n * 2 + 1).to_string())).collect::<Vec<_>>()).await;
+    w.until(FINISHED, 200).await;
+    let histories = "select count(*) from (
+        select string_agg(seq || woken_by || ':' || decision, ' ' order by seq) as history
+        from engine.workflow_steps group by workflow_id) as h
+        where history = '1start:next 2start:next 3start:next 4start:wait_for 5signal:done'";
+    assert_eq!(w.count(histories).await, 200);
+    assert_eq!(w.count("select count(*) from engine.signals").await, 0);
+    w.until(LIVE, 0).await;
+    assert_eq!(w.count(DONE).await, 1000, "one job a step");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decided_step_whose_workflow_has_ended_meanwhile_is_not_written() {
+    let w = World::new().await;
+    let _running = start_counting(&w).await;
+    w.cx.script("a 1", &[Do::Block]);
+    w.apply(&[Count::start("a")]).await;
+    w.until_began("a 1", 1).await;
+    let mut conn = w.db.pool.acquire().await.unwrap();
+    assert!(cancel(&mut conn, "test.count", "a", "the operator said so").await.unwrap());
+    w.cx.gate.add_permits(1);
+    w.until(LIVE, 0).await;
+    assert_eq!(w.text(HISTORY).await, "start:next request:cancelled");
+    assert_eq!(w.count("select count(*) from engine.finished where outcome = 'cancelled'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decided_step_waits_for_the_signal_that_holds_its_workflow_and_misses_it_not() {
+    let w = World::new().await;
+    let _running = start_counting(&w).await;
+    w.cx.script("a 3", &[Do::Block]);
+    w.apply(&[Count::start("a"), Count::start("b")]).await;
+    w.until_began("a 3", 1).await;
+    w.until(WAITING_FOR, 1).await;
+    #[expect(clippy::disallowed_methods, reason = "the engine is tested without the domain's unit of work")]
+    let mut tx = w.db.pool.begin().await.unwrap();
+    let applied = sira_engine::apply(&mut tx, &w.db.clock, &[Count::go("a")]).await.unwrap();
+    w.cx.gate.add_permits(1);
+    // Others are not held up by the one that is locked.
+    w.apply(&[Count::go("b")]).await;
+    w.until(FINISHED, 1).await;
+    tx.commit().await.unwrap();
+    w.cx.engine.wake(&applied);
+    w.until(FINISHED, 2).await;
+    assert_eq!(w.count("select count(*) from engine.signals").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workflow_of_decided_steps_killed_at_every_step_takes_each_once() {
+    let w = World::new().await;
+    w.apply(&[Count::start("a")]).await;
+    for n in 0..5 {
+        let point = format!("a {n}");
+        w.cx.script(&point, &[Do::Block]);
+        let running = start_counting(&w).await;
+        if n == 4 {
+            w.until(WAITING_FOR, 1).await;
+            w.apply(&[Count::go("a")]).await;
+        }
+        w.until_began(&point, 1).await;
+        let session = running.session();
+        drop(running);
+        w.cx.script(&point, &[Do::Done]);
+        w.expire(session).await;
+    }
+    let _running = start_counting(&w).await;
+    w.until(FINISHED, 1).await;
+    assert_eq!(w.text(HISTORY).await, "start:next start:next start:next start:wait_for signal:done");
 }

@@ -1,11 +1,14 @@
 //! A claimed job on its way through the worker, and how its attempt ended.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::{OwnedRwLockWriteGuard, oneshot};
 
 use crate::job::{Failure, JobError, JobId, Lease, Outcome};
-use crate::store::ClaimRow;
+use crate::store::{ClaimRow, Pending};
+use crate::workflow::Decided;
 
 /// A job that this session holds.
 pub struct Claimed {
@@ -15,19 +18,23 @@ pub struct Claimed {
     pub crash_count: i16,
     pub deduped: bool,
     pub workflow_id: Option<i64>,
+    /// What its step stands on, read when it was claimed; a step without it reads for itself.
+    pub pending: Option<Pending>,
     /// Held by a job that runs alone in its process.
     pub alone: Option<Alone>,
+    /// The others of its kind that run together with it.
+    pub companions: Vec<Arc<Claimed>>,
 }
 
 /// Keeps every other handler of the process out, and tells the probing lane when the job is through: dropped with
 /// the job, after it was acknowledged.
 pub struct Alone {
-    pub _turn: std::sync::Arc<OwnedRwLockWriteGuard<()>>,
+    pub _turn: Arc<OwnedRwLockWriteGuard<()>>,
     pub _through: oneshot::Sender<()>,
 }
 
 impl Claimed {
-    pub fn new(row: ClaimRow, alone: Option<Alone>) -> Self {
+    pub fn new(row: ClaimRow, pending: Option<Pending>, alone: Option<Alone>) -> Self {
         Self {
             lease: Lease {
                 job: JobId(row.id),
@@ -40,8 +47,15 @@ impl Claimed {
             crash_count: row.crash_count,
             deduped: row.deduped,
             workflow_id: row.workflow_id,
+            pending,
             alone,
+            companions: Vec::new(),
         }
+    }
+
+    /// It and its companions.
+    pub fn members(self: &Arc<Self>) -> impl Iterator<Item = &Arc<Self>> {
+        std::iter::once(self).chain(&self.companions)
     }
 }
 
@@ -54,12 +68,16 @@ pub enum Verdict {
     Done,
     /// Completed in the handler's own transaction.
     Committed,
+    /// A workflow's step whose transition is still to be written.
+    Decided(Box<Decided>),
     Cancelled(String),
     Snoozed {
         until: DateTime<Utc>,
         waits_for: &'static str,
     },
     Failed(Failure, Fault),
+    /// How each of those that ran together ended.
+    Each(Vec<Verdict>),
     /// Given back because this process stops.
     Released,
     /// Somebody else may run it: nothing is acknowledged.
@@ -78,12 +96,13 @@ impl Verdict {
     /// For metrics.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::Done | Self::Committed => "done",
+            Self::Done | Self::Committed | Self::Decided(_) => "done",
             Self::Cancelled(_) => "cancelled",
             Self::Snoozed { .. } => "snoozed",
             Self::Failed(_, Fault::Error) => "failed",
             Self::Failed(_, Fault::Timeout) => "timed_out",
             Self::Failed(_, Fault::Panic) => "panicked",
+            Self::Each(_) => "each",
             Self::Released => "released",
             Self::LeaseLost => "lease_lost",
         }
@@ -129,6 +148,7 @@ impl From<Result<Outcome, JobError>> for Verdict {
         match result {
             Ok(Outcome::Done) => Self::Done,
             Ok(Outcome::Committed) => Self::Committed,
+            Ok(Outcome::Decided(decided)) => Self::Decided(decided),
             Ok(Outcome::Snooze { until, waits_for }) => Self::Snoozed { until, waits_for },
             Ok(Outcome::Cancel(reason)) => Self::Cancelled(reason),
             Err(error) => error.into(),

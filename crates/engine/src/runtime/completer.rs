@@ -3,6 +3,7 @@
 //! **Invariant:** an outcome is retried until it is written, replaced by a failure that the database takes, or
 //! until the session is lost; only rows under the acknowledged lease change.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +17,13 @@ use super::claimed::{Claimed, Fault, Verdict};
 use super::fetch::bounded;
 use super::session::{Acknowledgement, Retrying, Session};
 use crate::effect::Applied;
-use crate::job::{Failure, JobError, Retry, is_transient};
+use crate::job::{Failure, JobError, JobId, Retry, is_transient};
 use crate::store::{self, CRASHES_MAX, Ending, PutBack, Return};
 
 /// Outcomes that one transaction writes.
 const BATCH_MAX: usize = 4096;
+/// When a step is tried again whose workflow was locked.
+const BUSY_WAIT: Duration = Duration::from_millis(20);
 /// Times that an outcome may be refused by the database before its attempt counts as failed instead.
 const REFUSALS_MAX: usize = 4;
 
@@ -30,26 +33,34 @@ pub async fn complete(
     mut outcomes: mpsc::UnboundedReceiver<Acknowledgement>,
     finish: CancellationToken,
 ) {
-    let mut batch = Vec::new();
+    let mut batch: Vec<Acknowledgement> = Vec::new();
     loop {
+        // What is left of the batch before are steps whose workflows were busy.
+        let busy = !batch.is_empty();
         tokio::select! {
             biased;
-            received = outcomes.recv_many(&mut batch, BATCH_MAX) => if received == 0 { return },
-            () = finish.cancelled() => return,
+            received = outcomes.recv_many(&mut batch, BATCH_MAX) => if received == 0 && !busy { return },
+            () = tokio::time::sleep(BUSY_WAIT), if busy => {}
+            () = finish.cancelled(), if !busy => return,
         }
         if session.lost.is_cancelled() {
             return;
         }
-        write(&session, &planned(&session, &batch)).await;
+        let mut busy = Busy::new();
+        write(&session, &planned(&session, &batch), &mut busy).await;
         // Only now: a job that ran alone keeps its turn until its end is written.
-        batch.clear();
+        batch.retain(|of| busy.contains(&of.job.lease.job.0));
     }
 }
+
+/// Jobs of the steps whose workflows are locked by somebody: they are written later, and hold up nobody.
+type Busy = HashSet<i64>;
 
 /// What is to be written about one attempt.
 enum Plan {
     End(Ending),
     Back { row: PutBack, workflow_id: Option<i64> },
+    Step,
 }
 
 /// An attempt's end with what is to be written about it.
@@ -63,12 +74,12 @@ fn planned<'a>(session: &Session, batch: &'a [Acknowledgement]) -> Vec<Planned<'
     batch.iter().filter_map(with_plan).collect()
 }
 
-async fn write(session: &Session, plans: &[Planned<'_>]) {
+async fn write(session: &Session, plans: &[Planned<'_>], busy: &mut Busy) {
     let mut retrying = Retrying::default();
     let mut first = true;
     while !plans.is_empty() && !session.lost.is_cancelled() {
         fail::fail_point!("engine::before_complete");
-        match bounded(session, write_batch(session, plans)).await {
+        match bounded(session, write_batch(session, plans, busy)).await {
             Ok(written) => {
                 // After an answer that was lost the rows may have been written by the try before.
                 if first && written < plans.len() {
@@ -81,7 +92,7 @@ async fn write(session: &Session, plans: &[Planned<'_>]) {
             }
             Err(error) if !is_transient(&error) => {
                 tracing::error!(%error, outcomes = plans.len(), "outcomes could not be written together");
-                return write_singly(session, plans).await;
+                return write_singly(session, plans, busy).await;
             }
             Err(error) => tracing::warn!(%error, "outcomes could not be written; trying again"),
         }
@@ -92,13 +103,13 @@ async fn write(session: &Session, plans: &[Planned<'_>]) {
 
 /// One outcome that the database refuses must not hold up the others, nor leave its job claimed by a session that
 /// lives: in the end the attempt counts as failed, and when not even that can be written, the session is lost.
-async fn write_singly(session: &Session, plans: &[Planned<'_>]) {
+async fn write_singly(session: &Session, plans: &[Planned<'_>], busy: &mut Busy) {
     let mut retrying = Retrying::default();
     let mut left: Vec<&Planned<'_>> = plans.iter().collect();
     for _ in 0..REFUSALS_MAX {
         let mut refused = Vec::new();
         for planned in left {
-            if is_refused(session, planned).await {
+            if is_refused(session, planned, busy).await {
                 refused.push(planned);
             }
         }
@@ -111,17 +122,17 @@ async fn write_singly(session: &Session, plans: &[Planned<'_>]) {
     for refused in left {
         let of = refused.of;
         let Some(plan) = plan(session, of, &refusal()) else { continue };
-        if is_refused(session, &Planned { of, plan }).await {
+        if is_refused(session, &Planned { of, plan }, busy).await {
             return session.lose("the database refuses an attempt's end");
         }
     }
 }
 
 /// Writes one outcome. Returns whether the database refused it; nothing is refused once the session is lost.
-async fn is_refused(session: &Session, planned: &Planned<'_>) -> bool {
+async fn is_refused(session: &Session, planned: &Planned<'_>, busy: &mut Busy) -> bool {
     let mut retrying = Retrying::default();
     while !session.lost.is_cancelled() {
-        match bounded(session, write_batch(session, std::slice::from_ref(planned))).await {
+        match bounded(session, write_batch(session, std::slice::from_ref(planned), busy)).await {
             Ok(_) => return false,
             Err(error) if !is_transient(&error) => {
                 tracing::error!(job = %planned.of.job.lease.job, %error, "an outcome was refused by the database");
@@ -137,13 +148,20 @@ fn refusal() -> Verdict {
     JobError::retry("outcome_refused", "the database refused to write how the attempt ended").into()
 }
 
-async fn write_batch(session: &Session, plans: &[Planned<'_>]) -> Result<usize, sqlx::Error> {
+/// Answers how many are written, or will be when their workflows are free.
+async fn write_batch(
+    session: &Session,
+    plans: &[Planned<'_>],
+    busy: &mut Busy,
+) -> Result<usize, sqlx::Error> {
     let mut conn = session.hot.acquire().await?;
     let mut endings = Vec::new();
     let mut back = Vec::new();
     let mut dead = Vec::new();
+    let mut steps = Vec::new();
     for planned in plans {
         match &planned.plan {
+            Plan::Step => steps.extend(planned.of.pure_step()),
             Plan::End(ending) => endings.push(ending.clone()),
             Plan::Back { row, workflow_id } => {
                 back.push(row.clone());
@@ -153,19 +171,42 @@ async fn write_batch(session: &Session, plans: &[Planned<'_>]) -> Result<usize, 
             }
         }
     }
+    let mut written = 0;
+    if !steps.is_empty() {
+        // In a transaction of their own, since they lock workflows.
+        let mut tx = conn.begin().await?;
+        let recorded = store::record_steps(&mut tx, &steps).await?;
+        tx.commit().await?;
+        session.waker.wake(&recorded.applied);
+        written += recorded.written + recorded.busy.len();
+        busy.extend(recorded.busy);
+        let ended = |job: JobId, lease| Ending {
+            id: job.0,
+            lease,
+            cancelled: Some(workflow_ended()),
+            started_at: None,
+        };
+        endings.extend(recorded.ended.iter().map(|lease| ended(lease.job, lease.fence)));
+    }
     if back.is_empty() {
-        return Ok(store::finish(&mut conn, &endings).await?.len());
+        return Ok(written + store::finish(&mut conn, &endings).await?.len());
     }
     let mut tx = conn.begin().await?;
-    let ended = store::finish(&mut tx, &endings).await?.len();
+    written += store::finish(&mut tx, &endings).await?.len();
     let changed = store::put_back(&mut tx, session.clock.shift_us(), &back).await?;
+    written += changed.len();
     for (_, workflow_id, error) in dead.iter().filter(|(job, ..)| changed.contains(job)) {
         store::fail_workflows(&mut tx, &[*workflow_id], error).await?;
     }
     tx.commit().await?;
     let waiting = back.iter().any(|row| matches!(row.to, Return::At(_) | Return::After(_)));
     session.waker.wake(&Applied { queues: Vec::new(), scheduled: waiting });
-    Ok(ended + changed.len())
+    Ok(written)
+}
+
+/// Why a step is not recorded whose job is still its own.
+fn workflow_ended() -> Value {
+    json!({ "code": "ended", "message": "the workflow has ended" })
 }
 
 /// What an attempt's end means for its row; `None` when there is nothing to write.
@@ -200,11 +241,11 @@ fn decide(job: &Claimed, verdict: &Verdict, retry: Retry, started_at: Option<Dat
     };
     match verdict {
         // A step whose workflow was ended meanwhile rolled back under a lease that is still good.
-        Verdict::LeaseLost if job.workflow_id.is_some() => {
-            Some(end(Some(json!({ "code": "ended", "message": "the workflow has ended" }))))
-        }
-        Verdict::LeaseLost | Verdict::Committed => None,
+        Verdict::LeaseLost if job.workflow_id.is_some() => Some(end(Some(workflow_ended()))),
+        // Acknowledged one by one.
+        Verdict::LeaseLost | Verdict::Committed | Verdict::Each(_) => None,
         Verdict::Done => Some(end(None)),
+        Verdict::Decided(_) => Some(Plan::Step),
         Verdict::Cancelled(reason) => {
             Some(end(Some(json!({ "code": "cancelled", "message": stored(reason) }))))
         }
@@ -245,7 +286,7 @@ fn delay_us(retry: Retry, attempt: u16) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{JobId, Lease};
+    use crate::job::Lease;
 
     const RETRY: Retry = Retry::backoff(5, Duration::from_secs(2), Duration::from_mins(1));
 
@@ -257,7 +298,9 @@ mod tests {
             crash_count,
             deduped: false,
             workflow_id,
+            pending: None,
             alone: None,
+            companions: Vec::new(),
         }
     }
 

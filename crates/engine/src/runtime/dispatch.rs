@@ -1,7 +1,9 @@
 //! From a claimed job to its handler.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -9,6 +11,7 @@ use sira_kernel::Clock;
 use sqlx::PgPool;
 
 use super::claimed::{Claimed, VERSION, Verdict};
+use super::layers;
 use crate::job::{JobError, Outcome};
 use crate::registry::{Handler, Kind, Registered, Registry};
 use crate::settings::Settings;
@@ -52,7 +55,7 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
             },
             Some(Handler::Workflow(versions)) => match job.workflow_id {
                 None => Verdict::fail("undecodable", "a step without its workflow"),
-                Some(id) => match self.load(id).await {
+                Some(id) => match self.pending(job, id).await {
                     Err(error) => JobError::from(error).into(),
                     Ok(None) => Verdict::Cancelled("the workflow has ended".to_owned()),
                     Ok(Some(pending)) => match versions.get(&pending.version) {
@@ -76,9 +79,45 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
         }
     }
 
-    async fn load(&self, workflow_id: i64) -> Result<Option<store::Pending>, sqlx::Error> {
+    async fn pending(&self, job: &Claimed, workflow: i64) -> Result<Option<store::Pending>, sqlx::Error> {
+        if let Some(pending) = &job.pending {
+            return Ok(Some(pending.clone()));
+        }
         let mut conn = self.pool.acquire().await?;
-        store::load_step(&mut conn, workflow_id).await
+        Ok(store::load_steps(&mut conn, &[workflow]).await?.remove(&workflow))
+    }
+}
+
+impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
+    /// All together, or, when that fails in any way, one after the other as if they had been claimed singly.
+    async fn run_many(self: Arc<Self>, first: &Arc<Claimed>) -> Vec<Verdict> {
+        if let Some(outcomes) = self.attempt_many(first).await {
+            return outcomes.into_iter().map(|outcome| Ok(outcome).into()).collect();
+        }
+        let limit = self.kind(&first.kind).map_or(Duration::ZERO, |kind| kind.timeout);
+        let mut verdicts = Vec::with_capacity(first.companions.len() + 1);
+        for member in first.members() {
+            let (this, member) = (Arc::clone(&self), Arc::clone(member));
+            let attempt = async move { this.attempt(&member).await }.boxed();
+            verdicts.push(layers::within(limit, layers::caught(attempt)).await);
+        }
+        verdicts
+    }
+
+    async fn attempt_many(&self, first: &Arc<Claimed>) -> Option<Vec<Outcome>> {
+        let Registered { kind, many, .. } = self.kinds.get(&first.kind)?;
+        let batch: Vec<_> = first.members().map(|member| (&member.payload, &member.lease)).collect();
+        let begun = many.as_ref()?(&batch, self.cx.clone());
+        let attempt = AssertUnwindSafe(begun.ok()?).catch_unwind();
+        let why = match tokio::time::timeout(kind.timeout, attempt).await {
+            Ok(Ok(Ok(outcomes))) if outcomes.len() == batch.len() => return Some(outcomes),
+            Ok(Ok(Ok(_))) => "it answered for another number of jobs".to_owned(),
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(_)) => "it panicked".to_owned(),
+            Err(_) => "it ran too long".to_owned(),
+        };
+        tracing::warn!(kind = %first.kind, jobs = batch.len(), why, "a batch failed; its jobs run singly");
+        None
     }
 }
 
@@ -88,7 +127,10 @@ impl<C: Clone + Send + Sync + 'static> Dispatch for Dispatcher<C> {
     }
 
     fn run(self: Arc<Self>, job: Arc<Claimed>) -> BoxFuture<'static, Verdict> {
-        async move { self.attempt(&job).await }.boxed()
+        if job.companions.is_empty() {
+            return async move { self.attempt(&job).await }.boxed();
+        }
+        async move { Verdict::Each(self.run_many(&job).await) }.boxed()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Fetchers: claim jobs ahead of the workers, one task per queue, and one for jobs that must run alone.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,9 +8,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::backend::Buffer;
-use super::claimed::{Alone, Claimed, Verdict};
+use super::claimed::{Alone, Claimed};
 use super::session::{Retrying, Session, jittered};
-use crate::store::{self, ClaimRow, ClaimedBy};
+use crate::store::{self, ClaimRow, ClaimedBy, Pending};
 
 /// How long jobs that must run alone may follow each other before the others have a turn again.
 const ALONE_SLICE: Duration = Duration::from_secs(1);
@@ -36,8 +37,9 @@ pub async fn fetch(session: Arc<Session>, queue: String, buffer: Buffer, sender:
             Ok(rows) => {
                 retrying.reset();
                 let full = rows.len() == batch;
-                for (permit, row) in permits.zip(rows) {
-                    permit.send(Arc::new(Claimed::new(row, None)));
+                let steps = load_steps(&session, &rows).await;
+                for (permit, job) in permits.zip(together(&session, rows, steps)) {
+                    permit.send(Arc::new(job));
                 }
                 if !full {
                     rest(&session, &mut bell).await;
@@ -51,9 +53,24 @@ pub async fn fetch(session: Arc<Session>, queue: String, buffer: Buffer, sender:
             }
         }
     }
-    for job in buffer.close() {
-        session.acknowledge(job, Verdict::Released, None);
+    session.release(buffer.close());
+}
+
+/// Neighbours of a kind whose jobs run together become one, up to the most that it takes.
+fn together(session: &Session, rows: Vec<ClaimRow>, mut steps: HashMap<i64, Pending>) -> Vec<Claimed> {
+    let mut jobs: Vec<Claimed> = Vec::with_capacity(rows.len());
+    for row in rows {
+        let pending = row.workflow_id.and_then(|id| steps.remove(&id));
+        let job = Claimed::new(row, pending, None);
+        let batch_max = session.dispatch.kind(&job.kind).map_or(1, |kind| kind.batch_max);
+        match jobs.last_mut() {
+            Some(first) if first.kind == job.kind && first.companions.len() + 1 < batch_max => {
+                first.companions.push(Arc::new(job));
+            }
+            _ => jobs.push(job),
+        }
     }
+    jobs
 }
 
 async fn claim(
@@ -71,6 +88,22 @@ async fn claim(
             .increment(rows.len() as u64);
     }
     Ok(rows)
+}
+
+/// What the claimed steps stand on, in one statement. Best effort: a step that finds nothing here reads for itself.
+async fn load_steps(session: &Session, rows: &[ClaimRow]) -> HashMap<i64, Pending> {
+    let workflows: Vec<i64> = rows.iter().filter_map(|row| row.workflow_id).collect();
+    if workflows.is_empty() {
+        return HashMap::new();
+    }
+    let loading = async {
+        let mut conn = session.hot.acquire().await?;
+        bounded(session, store::load_steps(&mut conn, &workflows)).await
+    };
+    loading.await.unwrap_or_else(|error: sqlx::Error| {
+        tracing::debug!(%error, "steps were not loaded together");
+        HashMap::new()
+    })
 }
 
 /// A statement that the server would have ended by now is not waited for: the line may be dead.
@@ -115,9 +148,7 @@ pub async fn fetch_probing(session: Arc<Session>, buffer: Buffer, sender: mpsc::
             }
         }
     }
-    for job in buffer.close() {
-        session.acknowledge(job, Verdict::Released, None);
-    }
+    session.release(buffer.close());
 }
 
 /// How a turn of the jobs that run alone ended.
@@ -150,7 +181,7 @@ async fn run_alone(session: &Session, sender: &mpsc::Sender<Arc<Claimed>>) -> Re
         };
         let (through, finished) = oneshot::channel();
         let alone = Alone { _turn: Arc::clone(&turn), _through: through };
-        if sender.send(Arc::new(Claimed::new(row, Some(alone)))).await.is_err() {
+        if sender.send(Arc::new(Claimed::new(row, None, Some(alone)))).await.is_err() {
             return Ok(Slice::Closed);
         }
         tokio::select! {

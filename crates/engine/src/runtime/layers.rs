@@ -7,6 +7,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use apalis_core::error::BoxDynError;
 use apalis_core::task::Task;
@@ -76,7 +77,7 @@ where
     }
 }
 
-/// Outermost: whatever happened inside, its outcome is acknowledged here, once.
+/// Outermost: whatever happened inside, its outcome is acknowledged here, once for each that ran.
 pub fn acknowledge(session: &Arc<Session>) -> Around {
     let session = Arc::clone(session);
     Around::new(move |job, attempt| {
@@ -86,14 +87,22 @@ pub fn acknowledge(session: &Arc<Session>) -> Around {
             let kind = if known { job.kind.clone() } else { "unknown".to_owned() };
             let started_at = session.clock.now();
             let started = tokio::time::Instant::now();
-            metrics::counter!("sira_jobs_started_total", "kind" => kind.clone()).increment(1);
+            let members = job.members().count();
+            metrics::counter!("sira_jobs_started_total", "kind" => kind.clone()).increment(members as u64);
             let verdict = attempt.await;
             fail::fail_point!("engine::after_handler");
-            let label = verdict.label();
-            metrics::counter!("sira_jobs_finished_total", "kind" => kind.clone(), "outcome" => label)
-                .increment(1);
-            metrics::histogram!("sira_job_duration_seconds", "kind" => kind).record(started.elapsed());
-            session.acknowledge(job, verdict.clone(), Some(started_at));
+            let each = match &verdict {
+                Verdict::Each(each) => each.clone(),
+                of_all => vec![of_all.clone(); members],
+            };
+            for (member, verdict) in job.members().zip(each) {
+                let label = verdict.label();
+                metrics::counter!("sira_jobs_finished_total", "kind" => kind.clone(), "outcome" => label)
+                    .increment(1);
+                metrics::histogram!("sira_job_duration_seconds", "kind" => kind.clone())
+                    .record(started.elapsed());
+                session.acknowledge(Arc::clone(member), verdict, Some(started_at));
+            }
             verdict
         }
         .boxed()
@@ -155,28 +164,36 @@ fn trace(job: &Claimed, attempt: Attempt) -> Attempt {
 
 /// A panic is a failure of its job, not of the process.
 pub fn catching_panics() -> Around {
-    Around::new(|_, attempt| {
-        let caught = AssertUnwindSafe(attempt).catch_unwind();
-        caught.map(|result| result.unwrap_or_else(|_| Verdict::panicked())).boxed()
+    Around::new(|_, attempt| caught(attempt))
+}
+
+/// The attempt, or its panic as a failure.
+pub fn caught(attempt: Attempt) -> Attempt {
+    let caught = AssertUnwindSafe(attempt).catch_unwind();
+    caught.map(|result| result.unwrap_or_else(|_| Verdict::panicked())).boxed()
+}
+
+/// Drops an attempt that runs longer than its kind may. Jobs that run together are bounded where they are run.
+pub fn timed(session: &Arc<Session>) -> Around {
+    let dispatch = Arc::clone(&session.dispatch);
+    Around::new(move |job, attempt| match dispatch.kind(&job.kind) {
+        Some(kind) if job.companions.is_empty() => within(kind.timeout, attempt),
+        _ => attempt,
     })
 }
 
-/// Drops an attempt that runs longer than its kind may.
-pub fn timed(session: &Arc<Session>) -> Around {
-    let dispatch = Arc::clone(&session.dispatch);
-    Around::new(move |job, attempt| {
-        let Some(limit) = dispatch.kind(&job.kind).map(|kind| kind.timeout) else { return attempt };
-        async move {
-            tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| {
-                let failure = Failure {
-                    code: "timeout".to_owned(),
-                    message: format!("the attempt ran longer than {} ms", limit.as_millis()),
-                    retryable: true,
-                    details: serde_json::Value::Null,
-                };
-                Verdict::Failed(failure, Fault::Timeout)
-            })
-        }
-        .boxed()
-    })
+/// The attempt, or a failure when it runs longer.
+pub fn within(limit: Duration, attempt: Attempt) -> Attempt {
+    async move {
+        tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| {
+            let failure = Failure {
+                code: "timeout".to_owned(),
+                message: format!("the attempt ran longer than {} ms", limit.as_millis()),
+                retryable: true,
+                details: serde_json::Value::Null,
+            };
+            Verdict::Failed(failure, Fault::Timeout)
+        })
+    }
+    .boxed()
 }

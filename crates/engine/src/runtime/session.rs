@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::claimed::{Claimed, Verdict};
 use super::dispatch::Dispatch;
 use crate::settings::Settings;
-use crate::store::ClaimedBy;
+use crate::store::{ClaimedBy, PureStep};
 use crate::wake::Waker;
 
 /// First wait after the database failed an own statement; doubles up to [`RETRY_MAX`].
@@ -52,6 +52,14 @@ pub struct Acknowledgement {
     pub verdict: Verdict,
     /// `None` when the attempt never began.
     pub started_at: Option<DateTime<Utc>>,
+}
+
+impl Acknowledgement {
+    /// The step to write, where the attempt was one without effects of its own.
+    pub fn pure_step(&self) -> Option<PureStep<'_>> {
+        let Verdict::Decided(decided) = &self.verdict else { return None };
+        Some(PureStep { lease: &self.job.lease, decided })
+    }
 }
 
 /// What a session is made of.
@@ -93,6 +101,13 @@ impl Session {
     pub fn acknowledge(&self, job: Arc<Claimed>, verdict: Verdict, started_at: Option<DateTime<Utc>>) {
         // Without a completer the session is gone, and its jobs with it.
         let _ = self.acknowledgements.send(Acknowledgement { job, verdict, started_at });
+    }
+
+    /// Gives back what nobody began.
+    pub fn release(&self, jobs: Vec<Arc<Claimed>>) {
+        for job in jobs.iter().flat_map(Claimed::members) {
+            self.acknowledge(Arc::clone(job), Verdict::Released, None);
+        }
     }
 
     /// The number of the next claim statement.

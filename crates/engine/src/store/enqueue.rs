@@ -65,13 +65,59 @@ pub async fn insert_jobs(
     tx: &mut PgConnection,
     clock: &Clock,
     rows: Vec<JobRow>,
-) -> Result<Applied, EngineError> {
+) -> Result<Applied, sqlx::Error> {
     if rows.is_empty() {
         return Ok(Applied::default());
     }
-    let rows = without_twins(rows);
+    let due = if rows.iter().all(|row| row.dedupe_key.is_none() && row.tags.is_empty()) {
+        insert_plain(tx, clock, &rows).await?
+    } else {
+        insert_keyed(tx, clock, &without_twins(rows)).await?
+    };
+    Ok(Applied {
+        scheduled: due.iter().any(|due| due.scheduled),
+        queues: due.into_iter().map(|due| due.queue).collect(),
+    })
+}
+
+/// Rows without key and tags: nothing to fold into, nothing beside them.
+async fn insert_plain(
+    tx: &mut PgConnection,
+    clock: &Clock,
+    rows: &[JobRow],
+) -> Result<Vec<Due>, sqlx::Error> {
+    sqlx::query_as!(
+        Due,
+        r#"with written as (
+            insert into engine.jobs (kind, queue, priority, state, run_at, attempts_max, payload, workflow_id)
+            select i.kind, i.queue, i.priority, case when i.run_at > t.now then 'scheduled' else 'ready' end,
+                coalesce(i.run_at, t.now), i.attempts_max, i.payload, i.workflow_id
+            from unnest($1::text[], $2::text[], $3::smallint[], $4::timestamptz[], $5::smallint[], $6::jsonb[],
+                $7::bigint[]) as i (kind, queue, priority, run_at, attempts_max, payload, workflow_id),
+                (select now() + $8::bigint * interval '1 microsecond' as now) as t
+            returning queue, state
+        )
+        select queue as "queue!", bool_or(state = 'scheduled') as "scheduled!" from written group by queue"#,
+        &rows.iter().map(|row| row.kind.as_str()).collect::<Vec<_>>() as &[&str],
+        &rows.iter().map(|row| row.queue.as_str()).collect::<Vec<_>>() as &[&str],
+        &rows.iter().map(|row| row.priority).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.run_at).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.attempts_max).collect::<Vec<_>>(),
+        &rows.iter().map(|row| &row.payload).collect::<Vec<_>>() as &[&Value],
+        &rows.iter().map(|row| row.workflow_id).collect::<Vec<_>>() as _,
+        clock.shift_us(),
+    )
+    .fetch_all(tx)
+    .await
+}
+
+async fn insert_keyed(
+    tx: &mut PgConnection,
+    clock: &Clock,
+    rows: &[JobRow],
+) -> Result<Vec<Due>, sqlx::Error> {
     let tags: Vec<Value> = rows.iter().map(|row| Value::from(row.tags.clone())).collect();
-    let due = sqlx::query_as!(
+    sqlx::query_as!(
         Due,
         r#"with input as materialized (
             select nextval('engine.jobs_id_seq') as id, i.kind, i.queue, i.priority, i.attempts_max, i.dedupe_key,
@@ -113,11 +159,7 @@ pub async fn insert_jobs(
         clock.shift_us(),
     )
     .fetch_all(tx)
-    .await?;
-    Ok(Applied {
-        scheduled: due.iter().any(|due| due.scheduled),
-        queues: due.into_iter().map(|due| due.queue).collect(),
-    })
+    .await
 }
 
 /// One row per kind and dedupe key: `on conflict` cannot touch a row twice. The earliest time, the best priority

@@ -2,6 +2,7 @@
 
 use sqlx::PgConnection;
 
+use super::finish::{Ending, finish};
 use crate::error::EngineError;
 use crate::job::{External, JobId};
 
@@ -25,6 +26,18 @@ pub async fn complete_one(tx: &mut PgConnection, job: JobId, lease: i64) -> Resu
     .execute(tx)
     .await?;
     if done.rows_affected() != 1 {
+        return Err(EngineError::LeaseLost);
+    }
+    fail::fail_point!("engine::before_commit");
+    Ok(())
+}
+
+/// [`complete_one`] for many: all of them, or none.
+pub async fn complete_all(tx: &mut PgConnection, leases: &[(JobId, i64)]) -> Result<(), EngineError> {
+    let ending =
+        |&(job, lease): &(JobId, i64)| Ending { id: job.0, lease, cancelled: None, started_at: None };
+    let endings: Vec<_> = leases.iter().map(ending).collect();
+    if finish(tx, &endings).await?.len() < leases.len() {
         return Err(EngineError::LeaseLost);
     }
     fail::fail_point!("engine::before_commit");

@@ -17,7 +17,7 @@ mod workflows;
 pub mod ops;
 
 pub use enqueue::apply;
-pub use fence::{begin_external, complete_one};
+pub use fence::{begin_external, complete_all, complete_one};
 pub use finish::{Ending, finish};
 pub use partitions::{delete_history, drop_partitions, ensure_partitions};
 pub use put_back::{PutBack, Return, put_back};
@@ -25,5 +25,5 @@ pub use queues::{ClaimRow, ClaimedBy, Unbegun, claim, claim_probing, find_claim,
 pub use queues::{next_due_us, notify, promote, queue_ages, wake_workflows};
 pub use sessions::{CRASHES_MAX, Rescued, bound_transactions, close_session, fix_plans, open_session};
 pub use sessions::{ping, renew_session, rescue};
-pub use steps::{Pending, load_step, record_step};
+pub use steps::{Pending, PureStep, load_steps, record_step, record_steps};
 pub use workflows::{cancel, fail_workflows};

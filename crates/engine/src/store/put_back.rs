@@ -110,30 +110,31 @@ async fn put_back_plain(
     rows: &[&PutBack],
 ) -> Result<Vec<i64>, sqlx::Error> {
     let c = Columns::of(rows);
+    // Each row is looked up once, by lateral: joined to itself, a batch would cost its square.
     sqlx::query_scalar!(
-        r#"with input as materialized (
+        r#"with held as materialized (
             select i.id, i.lease, i.state, i.refund, i.crashed, i.probing, i.error, i.outcome, i.waits_for,
-                i.started_at, coalesce(i.at, now() + (i.after_us + $13) * interval '1 microsecond') as run_at
+                i.started_at, coalesce(i.at, now() + (i.after_us + $13) * interval '1 microsecond') as run_at,
+                old.attempt, old.session
             from unnest($1::bigint[], $2::bigint[], $3::text[], $4::timestamptz[], $5::bigint[], $6::bool[],
                 $7::bool[], $8::bool[], $9::jsonb[], $10::text[], $11::text[], $12::timestamptz[])
                 as i (id, lease, state, at, after_us, refund, crashed, probing, error, outcome, waits_for,
-                      started_at)
-        ), old as (
-            select j.id, j.attempt, j.session from engine.jobs j, input i
-            where j.id = i.id and j.lease = i.lease and j.state = 'running'
-            order by j.id for update of j
+                      started_at),
+            lateral (select j.attempt, j.session from engine.jobs j
+                     where j.id = i.id and j.lease = i.lease and j.state = 'running'
+                     for update offset 0) as old
         ), changed as (
-            update engine.jobs j set state = i.state, run_at = i.run_at, session = null, claim = null,
-                attempt = old.attempt - i.refund::int, crash_count = j.crash_count + i.crashed::int,
-                probing = i.probing, error = coalesce(i.error, j.error)
-            from input i, old where j.id = i.id and old.id = i.id
+            update engine.jobs j set state = held.state, run_at = held.run_at, session = null, claim = null,
+                attempt = held.attempt - held.refund::int, crash_count = j.crash_count + held.crashed::int,
+                probing = held.probing, error = coalesce(held.error, j.error)
+            from held where j.id = held.id
             returning j.id
         ), noted as (
             insert into engine.attempts
                 (job_id, lease, attempt, session, started_at, outcome, error, next_at, waits_for)
-            select i.id, i.lease, old.attempt, old.session, i.started_at, i.outcome, i.error,
-                case when i.state <> 'dead' then i.run_at end, i.waits_for
-            from input i, old where old.id = i.id and i.outcome is not null
+            select id, lease, attempt, session, started_at, outcome, error,
+                case when state <> 'dead' then run_at end, waits_for
+            from held where outcome is not null
         )
         select id from changed"#,
         &c.ids,

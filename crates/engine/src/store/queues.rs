@@ -189,10 +189,15 @@ pub async fn queue_ages(
     Ok(rows.into_iter().map(|row| (row.name, row.age.max(0.0))).collect())
 }
 
-/// Notifies other processes, all payloads in one statement.
+/// Notifies other processes, all payloads in one statement. A hint need not reach the disk.
 pub async fn notify(pool: &sqlx::PgPool, channel: &str, payloads: &[String]) -> Result<(), sqlx::Error> {
-    sqlx::query!("select pg_notify($1, payload) from unnest($2::text[]) as p (payload)", channel, payloads)
-        .fetch_all(pool)
-        .await?;
+    sqlx::query!(
+        "select set_config('synchronous_commit', 'off', true), pg_notify($1, payload)
+        from unnest($2::text[]) as p (payload)",
+        channel,
+        payloads
+    )
+    .fetch_all(pool)
+    .await?;
     Ok(())
 }

@@ -1,20 +1,23 @@
-//! Taking a workflow's step.
+//! Taking workflows' steps: one with the effects of its handler, or many that have none.
+
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use serde_json::Value;
 use sira_kernel::Clock;
 use sqlx::PgConnection;
 
 use super::enqueue::insert_jobs;
 use super::fence::complete_one;
+use super::finish::{Ending, finish};
 use super::workflows::step_job;
 use crate::effect::Applied;
 use crate::error::EngineError;
-use crate::workflow::{Step, Transition, Wake};
+use crate::job::Lease;
+use crate::workflow::{Decided, Wake};
 
 /// A workflow whose step is due.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Pending {
     pub version: i16,
     pub seq: i32,
@@ -23,129 +26,200 @@ pub struct Pending {
     pub signal_id: Option<i64>,
 }
 
-/// Reads what the step stands on; `None` when the workflow has ended. Ended is told by the status, as in
+/// Reads what steps stand on, by workflow; one that has ended is left out. Ended is told by the status, as in
 /// [`super::workflows`].
-pub async fn load_step(conn: &mut PgConnection, workflow_id: i64) -> Result<Option<Pending>, sqlx::Error> {
-    let row = sqlx::query!(
-        r#"select w.version, w.seq, w.state, w.status, s.id as "signal_id?", s.name as "name?",
+pub async fn load_steps(
+    conn: &mut PgConnection,
+    workflows: &[i64],
+) -> Result<HashMap<i64, Pending>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select w.id, w.version, w.seq, w.state, w.status, s.id as "signal_id?", s.name as "name?",
             s.payload as "payload?"
-        from engine.workflows w
+        from unnest($1::bigint[]) as asked (id)
+        cross join lateral (
+            select * from engine.workflows
+            where id = asked.id and status in ('running', 'sleeping', 'waiting') offset 0
+        ) as w
         left join lateral (
             select id, name, payload from engine.signals
             where workflow_id = w.id and name = w.waiting_for order by id limit 1
-        ) as s on true
-        where w.id = $1 and w.status in ('running', 'sleeping', 'waiting')"#,
-        workflow_id
+        ) as s on true"#,
+        workflows
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(row.map(|row| {
+    let pending = rows.into_iter().map(|row| {
         let wake = match (row.status.as_str(), row.name, row.payload) {
             ("waiting", Some(name), Some(payload)) => Wake::Signal { name, payload },
             ("running", ..) => Wake::Start,
             _ => Wake::Timer,
         };
-        Pending { version: row.version, seq: row.seq, state: row.state, wake, signal_id: row.signal_id }
-    }))
+        let (version, seq, state, signal_id) = (row.version, row.seq, row.state, row.signal_id);
+        (row.id, Pending { version, seq, state, wake, signal_id })
+    });
+    Ok(pending.collect())
 }
 
-/// A transition, as it is stored.
-struct Decision<'a> {
-    name: &'static str,
-    status: &'static str,
-    state: Value,
-    wake_at: Option<DateTime<Utc>>,
-    waiting_for: Option<&'a str>,
-}
-
-impl<'a> Decision<'a> {
-    fn of<S: Serialize>(transition: &'a Transition<S>) -> Result<Self, serde_json::Error> {
-        let (name, status, state, wake_at, waiting_for) = match transition {
-            Transition::Next(state) => ("next", "running", state, None, None),
-            Transition::WaitUntil(state, at) => ("wait_until", "sleeping", state, Some(*at), None),
-            Transition::WaitFor { state, signal, deadline } => {
-                ("wait_for", "waiting", state, Some(*deadline), Some(*signal))
-            }
-            Transition::Done(state) => ("done", "done", state, None, None),
-        };
-        Ok(Self { name, status, state: serde_json::to_value(state)?, wake_at, waiting_for })
+/// Writes the step: state, history, completion of its job and the next step's job, fenced by the workflow's
+/// sequence number and by the lease of the step's job.
+pub async fn record_step(
+    tx: &mut PgConnection,
+    lease: &Lease,
+    decided: &Decided,
+) -> Result<Applied, EngineError> {
+    // The lock orders this against signals: one that is not seen below finds the state that is written here.
+    let seq = sqlx::query_scalar!(
+        "select seq from engine.workflows
+        where id = $1 and status in ('running', 'sleeping', 'waiting') for update",
+        decided.workflow_id
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    if seq != Some(decided.seq - 1) {
+        return Err(EngineError::LeaseLost);
     }
+    complete_one(tx, lease.job, lease.fence).await?;
+    let next = write_steps(tx, &[decided]).await?;
+    let next = next.into_iter().map(|w| step_job(w.id, &w.kind, w.queue, w.attempts_max)).collect();
+    // Steps are due at once: whatever the clock says, they are not scheduled.
+    let mut applied = insert_jobs(tx, &Clock::system(), next).await?;
+    applied.scheduled |= decided.wake_at.is_some();
+    Ok(applied)
 }
 
-struct Recorded {
-    due: bool,
+/// A step without effects of its own, under the lease of its job.
+#[derive(Clone, Copy)]
+pub struct PureStep<'a> {
+    pub lease: &'a Lease,
+    pub decided: &'a Decided,
+}
+
+/// What became of steps that were to be written together.
+pub struct Recorded<'a> {
+    pub written: usize,
+    /// Jobs of those whose workflows are locked by somebody: try again.
+    pub busy: Vec<i64>,
+    /// Those whose workflows have ended, or went on elsewhere.
+    pub ended: Vec<&'a Lease>,
+    pub applied: Applied,
+}
+
+/// As [`record_step`] for many. Nobody is waited for: signals lock several workflows in another order. A step whose lease was
+/// lost is none of the answers. Expects to run in a transaction.
+pub async fn record_steps<'a>(
+    tx: &mut PgConnection,
+    steps: &[PureStep<'a>],
+) -> Result<Recorded<'a>, sqlx::Error> {
+    let locked = lock_free(tx, steps).await?;
+    let (held, others): (Vec<PureStep<'a>>, Vec<_>) =
+        steps.iter().partition(|step| locked.contains(&step.decided.workflow_id));
+    let ending = |step: &PureStep<'_>| {
+        let Lease { job, fence, .. } = step.lease;
+        Ending { id: job.0, lease: *fence, cancelled: None, started_at: None }
+    };
+    let done = finish(tx, &held.iter().map(ending).collect::<Vec<_>>()).await?;
+    let done: HashSet<i64> = done.into_iter().collect();
+    let written: Vec<&Decided> =
+        held.iter().filter(|step| done.contains(&step.lease.job.0)).map(|step| step.decided).collect();
+    let next = write_steps(tx, &written).await?;
+    let next = next.into_iter().map(|w| step_job(w.id, &w.kind, w.queue, w.attempts_max)).collect();
+    let mut applied = insert_jobs(tx, &Clock::system(), next).await?;
+    applied.scheduled |= written.iter().any(|decided| decided.wake_at.is_some());
+    let standing = if others.is_empty() { HashSet::new() } else { find_standing(tx, &others).await? };
+    let (busy, ended): (Vec<PureStep<'a>>, Vec<_>) =
+        others.iter().partition(|step| standing.contains(&step.decided.workflow_id));
+    Ok(Recorded {
+        written: written.len(),
+        busy: busy.iter().map(|step| step.lease.job.0).collect(),
+        ended: ended.iter().map(|step| step.lease).collect(),
+        applied,
+    })
+}
+
+/// Locks the workflows that stand where these steps found them, and that nobody else has locked.
+async fn lock_free(tx: &mut PgConnection, steps: &[PureStep<'_>]) -> Result<HashSet<i64>, sqlx::Error> {
+    let locked = sqlx::query_scalar!(
+        "select w.id from unnest($1::bigint[], $2::integer[]) as step (workflow_id, seq)
+        cross join lateral (
+            select id from engine.workflows
+            where id = step.workflow_id and seq = step.seq - 1 and status in ('running', 'sleeping', 'waiting')
+            for update skip locked offset 0
+        ) as w",
+        &steps.iter().map(|step| step.decided.workflow_id).collect::<Vec<_>>(),
+        &steps.iter().map(|step| step.decided.seq).collect::<Vec<_>>(),
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(locked.into_iter().collect())
+}
+
+/// The same without a lock.
+async fn find_standing(tx: &mut PgConnection, steps: &[PureStep<'_>]) -> Result<HashSet<i64>, sqlx::Error> {
+    let standing = sqlx::query_scalar!(
+        "select w.id from unnest($1::bigint[], $2::integer[]) as step (workflow_id, seq)
+        cross join lateral (
+            select id from engine.workflows
+            where id = step.workflow_id and seq = step.seq - 1 and status in ('running', 'sleeping', 'waiting')
+            offset 0
+        ) as w",
+        &steps.iter().map(|step| step.decided.workflow_id).collect::<Vec<_>>(),
+        &steps.iter().map(|step| step.decided.seq).collect::<Vec<_>>(),
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(standing.into_iter().collect())
+}
+
+/// A workflow whose next step is due at once.
+struct Next {
+    id: i64,
     kind: String,
     queue: String,
     attempts_max: i16,
 }
 
-/// Writes the step: state, history, completion of its job and the next step's job, fenced by the workflow's
-/// sequence number and by the lease of the step's job.
-pub async fn record_step<S: Serialize>(
-    tx: &mut PgConnection,
-    step: &Step,
-    transition: &Transition<S>,
-) -> Result<Applied, EngineError> {
-    let decision = Decision::of(transition)?;
-    // The lock orders this against signals: one that is not seen below finds the state that is written here.
-    let seq = sqlx::query_scalar!(
-        "select seq from engine.workflows
-        where id = $1 and status in ('running', 'sleeping', 'waiting') for update",
-        step.workflow_id
-    )
-    .fetch_optional(&mut *tx)
-    .await?;
-    if seq != Some(step.seq) {
-        return Err(EngineError::LeaseLost);
+/// State and history of workflows whose rows are locked.
+async fn write_steps(tx: &mut PgConnection, steps: &[&Decided]) -> Result<Vec<Next>, sqlx::Error> {
+    if steps.is_empty() {
+        return Ok(Vec::new());
     }
-    complete_one(tx, step.lease.job, step.lease.fence).await?;
-    let recorded = write_step(tx, step, &decision).await?;
-    if !recorded.due {
-        return Ok(Applied { queues: Vec::new(), scheduled: decision.wake_at.is_some() });
-    }
-    let job = step_job(step.workflow_id, &recorded.kind, recorded.queue, recorded.attempts_max);
-    // Steps are due at once: whatever the clock says, they are not scheduled.
-    insert_jobs(tx, &Clock::system(), vec![job]).await
-}
-
-async fn write_step(
-    tx: &mut PgConnection,
-    step: &Step,
-    decision: &Decision<'_>,
-) -> Result<Recorded, sqlx::Error> {
-    let (woken_by, details) = match &step.wake {
-        Wake::Start => ("start", None),
-        Wake::Timer => ("timer", None),
-        Wake::Signal { name, payload } => {
-            ("signal", Some(serde_json::json!({ "signal": name, "payload": payload })))
-        }
-    };
     sqlx::query_as!(
-        Recorded,
-        r#"with consumed as (
-            delete from engine.signals where workflow_id = $1 and (id = $2 or $3 = 'done')
+        Next,
+        r#"with step as materialized (
+            select * from unnest($1::bigint[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::jsonb[],
+                $8::timestamptz[], $9::text[], $10::bigint[])
+                as s (workflow_id, seq, woken_by, decision, status, state, details, wake_at, waiting_for, signal_id)
+        ), consumed as (
+            delete from engine.signals where id = any(array(
+                select s.id from step cross join lateral (
+                    select id from engine.signals
+                    where workflow_id = step.workflow_id and (id = step.signal_id or step.status = 'done') offset 0
+                ) as s))
         ), history as (
             insert into engine.workflow_steps (workflow_id, seq, woken_by, decision, state, details)
-            values ($1, $4, $5, $6, $7, $8)
+            select workflow_id, seq, woken_by, decision, state, details from step
+        ), advanced as (
+            update engine.workflows w set seq = step.seq, status = step.status, state = step.state, updated_at = now(),
+                wake_at = step.wake_at, waiting_for = step.waiting_for,
+                finished_at = case when step.status = 'done' then now() end,
+                due = step.status = 'running' or step.status = 'waiting' and exists (
+                    select from engine.signals s
+                    where s.workflow_id = w.id and s.name = step.waiting_for and s.id is distinct from step.signal_id)
+            from step where w.id = step.workflow_id
+            returning w.id, w.kind, w.queue, w.attempts_max, w.due
         )
-        update engine.workflows w set seq = $4, status = $3, state = $7, updated_at = now(), wake_at = $9,
-            waiting_for = $10, finished_at = case when $3 = 'done' then now() end,
-            due = $3 = 'running' or $3 = 'waiting' and exists (
-                select from engine.signals s
-                where s.workflow_id = $1 and s.name = $10 and s.id is distinct from $2)
-        where w.id = $1
-        returning w.due, w.kind, w.queue, w.attempts_max"#,
-        step.workflow_id,
-        step.signal_id,
-        decision.status,
-        step.seq + 1,
-        woken_by,
-        decision.name,
-        decision.state,
-        details,
-        decision.wake_at,
-        decision.waiting_for,
+        select id, kind, queue, attempts_max from advanced where due"#,
+        &steps.iter().map(|s| s.workflow_id).collect::<Vec<_>>(),
+        &steps.iter().map(|s| s.seq).collect::<Vec<_>>(),
+        &steps.iter().map(|s| s.woken_by).collect::<Vec<_>>() as &[&str],
+        &steps.iter().map(|s| s.decision).collect::<Vec<_>>() as &[&str],
+        &steps.iter().map(|s| s.status).collect::<Vec<_>>() as &[&str],
+        &steps.iter().map(|s| &s.state).collect::<Vec<_>>() as &[&Value],
+        &steps.iter().map(|s| s.details.as_ref()).collect::<Vec<_>>() as &[Option<&Value>],
+        &steps.iter().map(|s| s.wake_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &steps.iter().map(|s| s.waiting_for).collect::<Vec<_>>() as &[Option<&str>],
+        &steps.iter().map(|s| s.signal_id).collect::<Vec<_>>() as &[Option<i64>],
     )
-    .fetch_one(tx)
+    .fetch_all(tx)
     .await
 }
