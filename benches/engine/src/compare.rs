@@ -141,7 +141,11 @@ const SUBJECTS: [Subject; 8] = [
         name: "DBOS (npm)",
         program: Program::Node("dbos.mjs"),
         version: "5.3.0",
-        tests: &[(Test::Enqueue, "enqueue", None), (Test::Pickup, "pickup", None), (Test::Workflows, "workflows", Some(1000))],
+        tests: &[
+            (Test::Enqueue, "enqueue", None),
+            (Test::Pickup, "pickup", None),
+            (Test::Workflows, "workflows", Some(1000)),
+        ],
     },
 ];
 const PEERS: [&str; 4] = ["graphile_worker (Rust)", "graphile-worker (npm)", "pg-boss (npm)", "DBOS (npm)"];
@@ -150,16 +154,21 @@ const PEERS: [&str; 4] = ["graphile_worker (Rust)", "graphile-worker (npm)", "pg
 type Rounds = BTreeMap<(Test, &'static str), Vec<Figures>>;
 
 pub async fn run(plan: &Plan) -> anyhow::Result<()> {
-    let url = std::env::var(URL_VARIABLE).with_context(|| format!("{URL_VARIABLE} is not set: use benches/engine/run"))?;
+    let url = std::env::var(URL_VARIABLE)
+        .with_context(|| format!("{URL_VARIABLE} is not set: use benches/engine/run"))?;
     let admin = PgConnectOptions::from_str(&url)?.disable_statement_logging();
     let mut conn = PgConnection::connect_with(&admin).await?;
     let (server, _) = url.rsplit_once('/').context("a URL ends in a database")?;
     let fresh_url = format!("{server}/{DATABASE}");
     let mut rounds = Rounds::new();
     for round in 1..=plan.rounds {
-        for test in Test::value_variants().iter().filter(|test| plan.only.is_empty() || plan.only.contains(test)) {
+        for test in
+            Test::value_variants().iter().filter(|test| plan.only.is_empty() || plan.only.contains(test))
+        {
             for subject in &SUBJECTS {
-                let Some((_, alias, jobs)) = subject.tests.iter().find(|(known, ..)| known == test) else { continue };
+                let Some((_, alias, jobs)) = subject.tests.iter().find(|(known, ..)| known == test) else {
+                    continue;
+                };
                 fresh(&mut conn).await?;
                 let figures = measure(plan, subject, alias, jobs.unwrap_or(plan.jobs), &fresh_url)
                     .await
@@ -183,7 +192,8 @@ pub async fn run(plan: &Plan) -> anyhow::Result<()> {
         for ((test, subject), of) in &medians {
             figures.entry(test.name()).or_default().insert(subject, of);
         }
-        let versions: BTreeMap<_, _> = SUBJECTS.iter().map(|subject| (subject.name, subject.version)).collect();
+        let versions: BTreeMap<_, _> =
+            SUBJECTS.iter().map(|subject| (subject.name, subject.version)).collect();
         let hardware = hardware::describe(&mut conn).await?;
         let object: Value = json!({
             "rounds": plan.rounds, "jobs": plan.jobs, "hardware": hardware, "versions": versions,
@@ -205,7 +215,13 @@ async fn fresh(conn: &mut PgConnection) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn measure(plan: &Plan, subject: &Subject, test: &str, jobs: u64, url: &str) -> anyhow::Result<Figures> {
+async fn measure(
+    plan: &Plan,
+    subject: &Subject,
+    test: &str,
+    jobs: u64,
+    url: &str,
+) -> anyhow::Result<Figures> {
     let mut command = match subject.program {
         Program::Own(name) => {
             let mut command = Command::new(std::env::current_exe()?);
@@ -259,7 +275,8 @@ fn ratios(medians: &BTreeMap<(Test, &'static str), Figures>) -> BTreeMap<&'stati
     let figure = |test, subject, name: &str| medians.get(&(test, subject))?.get(name).copied();
     let per_s = |test, subject| figure(test, subject, "per_s");
     let best_peer = |test| PEERS.iter().filter_map(|peer| per_s(test, peer)).max_by(f64::total_cmp);
-    let soonest_peer = || PEERS.iter().filter_map(|peer| figure(Test::Pickup, peer, "p50_ms")).min_by(f64::total_cmp);
+    let soonest_peer =
+        || PEERS.iter().filter_map(|peer| figure(Test::Pickup, peer, "p50_ms")).min_by(f64::total_cmp);
     let sira = |test| per_s(test, "sira");
     let divided = |a: Option<f64>, b: Option<f64>| Some(a? / b?);
     let all = [

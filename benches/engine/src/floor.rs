@@ -57,7 +57,10 @@ async fn insert(pool: PgPool, payload: Payload) -> anyhow::Result<()> {
 async fn fill(pool: &PgPool, jobs: u64) -> anyhow::Result<()> {
     for first in (0..jobs).step_by(BULK as usize) {
         let payloads: Vec<_> = (first..first + BULK).map(|n| Json(Payload::new(n))).collect();
-        sqlx::query("insert into queue (payload) select unnest($1::jsonb[])").bind(payloads).execute(pool).await?;
+        sqlx::query("insert into queue (payload) select unnest($1::jsonb[])")
+            .bind(payloads)
+            .execute(pool)
+            .await?;
     }
     Ok(())
 }
@@ -94,7 +97,9 @@ async fn drain(pool: &PgPool, load: &Load, how: Drain) -> anyhow::Result<Figures
 async fn take(conn: &mut PgConnection, how: Drain, worker: i32) -> anyhow::Result<bool> {
     let (verb, ending) = match how {
         Drain::Delete => ("delete from queue using next where queue.id = next.id", ""),
-        Drain::Lease => ("update queue set state = 1, worker = $2 from next where queue.id = next.id", "lease"),
+        Drain::Lease => {
+            ("update queue set state = 1, worker = $2 from next where queue.id = next.id", "lease")
+        }
     };
     let sql = format!(
         "with next as (select id from queue where state = 0 order by id limit $1 for update skip locked)

@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use graphile_worker::{
-    IntoTaskHandlerResult, JobSpec, LocalQueueConfig, RawJobSpec, TaskHandler, Worker, WorkerContext, WorkerOptions,
-    WorkerUtils,
+    IntoTaskHandlerResult, JobSpec, LocalQueueConfig, RawJobSpec, TaskHandler, Worker, WorkerContext,
+    WorkerOptions, WorkerUtils,
 };
 use sqlx::PgPool;
 
-use crate::load::{BULK, CLIENTS, Figures, Load, Payload, emptied, per_second, percentiles, singly, steadily, vacuum};
+use crate::load::{
+    BULK, CLIENTS, Figures, Load, Payload, emptied, per_second, percentiles, singly, steadily, vacuum,
+};
 
 const LOCAL_QUEUE: usize = 5000;
 const COMPLETE_BATCHED: Duration = Duration::from_millis(5);

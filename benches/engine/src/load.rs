@@ -74,7 +74,8 @@ pub fn per_second(count: u64, took: Duration) -> Figures {
 pub fn percentiles(mut milliseconds: Vec<f64>) -> anyhow::Result<Figures> {
     anyhow::ensure!(!milliseconds.is_empty(), "nothing was measured");
     milliseconds.sort_by(f64::total_cmp);
-    let at = |share: f64| milliseconds[((milliseconds.len() as f64 * share) as usize).min(milliseconds.len() - 1)];
+    let at =
+        |share: f64| milliseconds[((milliseconds.len() as f64 * share) as usize).min(milliseconds.len() - 1)];
     Ok(Figures::from([("p50_ms".to_owned(), at(0.5)), ("p99_ms".to_owned(), at(0.99))]))
 }
 

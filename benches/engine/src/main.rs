@@ -14,9 +14,6 @@ use clap::{Parser, Subcommand};
 use crate::compare::Test;
 use crate::load::{Figures, Load};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]

@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use sira_engine::{
-    BatchJob, Effect, Engine, Job, JobError, Lease, Leased, NewJob, NewWorkflow, Outcome, Queue, Registry, Retry, Running, Settings, Spec,
-    Step, Transition, Workflow, WorkflowSpec, apply,
+    BatchJob, Effect, Engine, Job, JobError, Lease, Leased, NewJob, NewWorkflow, Outcome, Queue, Registry,
+    Retry, Running, Settings, Spec, Step, Transition, Workflow, WorkflowSpec, apply,
 };
 use sira_kernel::Clock;
 use sqlx::migrate::Migrator;
 use sqlx::{Connection as _, PgPool};
 
-use crate::load::{BULK, CLIENTS, Figures, Load, Payload, emptied, per_second, percentiles, singly, steadily, vacuum};
+use crate::load::{
+    BULK, CLIENTS, Figures, Load, Payload, emptied, per_second, percentiles, singly, steadily, vacuum,
+};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 const QUEUE: Queue = Queue { name: "bench", concurrency: 1000 };
@@ -96,7 +98,10 @@ impl BatchJob<PgPool> for AtomicBatch {
     async fn run_many(batch: Vec<Leased<Self>>, db: &PgPool) -> Result<Vec<Outcome>, JobError> {
         let jobs: Vec<i64> = batch.iter().map(|leased| leased.lease.job().0).collect();
         let mut tx = db.begin().await?;
-        sqlx::query("insert into effect select unnest($1::bigint[]), 'done'").bind(&jobs).execute(&mut *tx).await?;
+        sqlx::query("insert into effect select unnest($1::bigint[]), 'done'")
+            .bind(&jobs)
+            .execute(&mut *tx)
+            .await?;
         Lease::complete_all(batch.iter().map(|leased| &leased.lease), &mut tx).await?;
         tx.commit().await?;
         DONE.fetch_add(jobs.len() as u64, Ordering::Relaxed);
@@ -280,7 +285,12 @@ impl Bench {
     }
 
     async fn start(&self) -> anyhow::Result<Running> {
-        let registry = Registry::new().job::<Nothing>().job::<Failing>().job::<Atomic>().batch_job::<AtomicBatch>().workflow::<Three>();
+        let registry = Registry::new()
+            .job::<Nothing>()
+            .job::<Failing>()
+            .job::<Atomic>()
+            .batch_job::<AtomicBatch>()
+            .workflow::<Three>();
         let settings = Settings { prefetch: 4000, ..Settings::new("bench", "bench") };
         Ok(self.engine.start(registry, &[QUEUE, ATOMIC], self.pool.clone(), settings).await?)
     }

@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::job::{BatchJob, Job, JobError, Lease, Leased, Outcome, Queue, Retry, Spec};
 use crate::schedule::{Cron, Schedule};
@@ -20,9 +21,9 @@ pub(crate) type Attempt = BoxFuture<'static, Result<Outcome, JobError>>;
 /// The future of an attempt of many.
 pub(crate) type Attempts = BoxFuture<'static, Result<Vec<Outcome>, JobError>>;
 /// Decodes a payload and begins an attempt; `Err` when it cannot be decoded.
-type RunJob<C> = Arc<dyn Fn(&Value, C, Lease) -> Result<Attempt, serde_json::Error> + Send + Sync>;
+type RunJob<C> = Arc<dyn Fn(&RawValue, C, Lease) -> Result<Attempt, serde_json::Error> + Send + Sync>;
 /// Decodes payloads and begins an attempt of all; `Err` when one of them cannot be decoded.
-type RunMany<C> = Arc<dyn Fn(&[(&Value, &Lease)], C) -> Result<Attempts, serde_json::Error> + Send + Sync>;
+type RunMany<C> = Arc<dyn Fn(&[(&RawValue, &Lease)], C) -> Result<Attempts, serde_json::Error> + Send + Sync>;
 /// Decodes a state and begins a step; `Err` when it cannot be decoded.
 type RunStep<C> = Arc<dyn Fn(&Value, C, Step) -> Result<Attempt, serde_json::Error> + Send + Sync>;
 
@@ -108,7 +109,7 @@ impl<C: Send + Sync + 'static> Registry<C> {
     pub fn job<J: Job<C>>(mut self) -> Self {
         let Spec { name, queue, retry, timeout } = J::SPEC;
         let run: RunJob<C> = Arc::new(|payload, cx, lease| {
-            let job = J::deserialize(payload)?;
+            let job: J = serde_json::from_str(payload.get())?;
             Ok(async move { job.run(&cx, &lease).await }.boxed())
         });
         let kind = Kind::new(name.to_owned(), queue, retry, timeout, false);
@@ -130,8 +131,8 @@ impl<C: Send + Sync + 'static> Registry<C> {
         if let Some(registered) = registry.kinds.get_mut(name) {
             registered.kind.batch_max = J::BATCH_MAX;
             registered.many = Some(Arc::new(|batch, cx| {
-                let leased = |(payload, lease): &(&Value, &Lease)| {
-                    Ok(Leased { job: J::deserialize(*payload)?, lease: (*lease).clone() })
+                let leased = |(payload, lease): &(&RawValue, &Lease)| {
+                    Ok(Leased { job: serde_json::from_str(payload.get())?, lease: (*lease).clone() })
                 };
                 let batch = batch.iter().map(leased).collect::<Result<Vec<_>, serde_json::Error>>()?;
                 Ok(async move { J::run_many(batch, &cx).await }.boxed())

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use sqlx::PgPool;
 use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
@@ -14,8 +15,11 @@ use crate::effect::Applied;
 
 /// The channel of all wakes. The payload is `<sender>:<queue>`; an empty queue is the timers.
 pub const CHANNEL: &str = "sira_engine";
-/// Least time between two notifications of one process.
+/// Least time between two notifications of one process. It doubles while each finds something to send at once, so that a
+/// flood of wakes costs a flood's share.
 const DEBOUNCE: Duration = Duration::from_millis(2);
+/// Longest such time.
+const DEBOUNCE_MAX: Duration = Duration::from_millis(16);
 /// How long a notification may take; one that fails is dropped, since polling is the truth.
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -94,8 +98,16 @@ impl Waker {
 
 /// Sends what has come together since the last time, in one statement.
 async fn notify(pool: PgPool, sender: u64, outgoing: Arc<Outgoing>) {
+    let mut debounce = DEBOUNCE;
     loop {
-        outgoing.ready.notified().await;
+        // Polled once: whether something came together while it slept.
+        debounce = match outgoing.ready.notified().now_or_never() {
+            Some(()) => (debounce * 2).min(DEBOUNCE_MAX),
+            None => {
+                outgoing.ready.notified().await;
+                DEBOUNCE
+            }
+        };
         let names = std::mem::take(&mut *outgoing.names.lock().unwrap_or_else(PoisonError::into_inner));
         let payloads: Vec<String> = names.iter().map(|name| format!("{sender}:{name}")).collect();
         let sending = crate::store::notify(&pool, CHANNEL, &payloads);
@@ -104,7 +116,7 @@ async fn notify(pool: PgPool, sender: u64, outgoing: Arc<Outgoing>) {
             Ok(Err(error)) => tracing::debug!(%error, "a wake was not sent; the others will poll"),
             Err(_) => tracing::debug!("a wake was not sent in time; the others will poll"),
         }
-        tokio::time::sleep(DEBOUNCE).await;
+        tokio::time::sleep(debounce).await;
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::{OwnedRwLockWriteGuard, oneshot};
 
 use crate::job::{Failure, JobError, JobId, Lease, Outcome};
@@ -14,7 +15,7 @@ use crate::workflow::Decided;
 pub struct Claimed {
     pub lease: Lease,
     pub kind: String,
-    pub payload: Value,
+    pub payload: Box<RawValue>,
     pub crash_count: i16,
     pub deduped: bool,
     pub workflow_id: Option<i64>,
@@ -43,7 +44,7 @@ impl Claimed {
                 attempts_max: row.attempts_max.cast_unsigned(),
             },
             kind: row.kind,
-            payload: row.payload,
+            payload: row.payload.0,
             crash_count: row.crash_count,
             deduped: row.deduped,
             workflow_id: row.workflow_id,

@@ -294,7 +294,7 @@ mod tests {
         Claimed {
             lease: Lease { job: JobId(1), fence: 1, attempt, attempts_max: 5 },
             kind: "k".to_owned(),
-            payload: Value::Null,
+            payload: serde_json::value::RawValue::NULL.to_owned(),
             crash_count,
             deduped: false,
             workflow_id,

@@ -106,7 +106,7 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
 
     async fn attempt_many(&self, first: &Arc<Claimed>) -> Option<Vec<Outcome>> {
         let Registered { kind, many, .. } = self.kinds.get(&first.kind)?;
-        let batch: Vec<_> = first.members().map(|member| (&member.payload, &member.lease)).collect();
+        let batch: Vec<_> = first.members().map(|member| (&*member.payload, &member.lease)).collect();
         let begun = many.as_ref()?(&batch, self.cx.clone());
         let attempt = AssertUnwindSafe(begun.ok()?).catch_unwind();
         let why = match tokio::time::timeout(kind.timeout, attempt).await {

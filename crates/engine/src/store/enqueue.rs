@@ -69,7 +69,12 @@ pub async fn insert_jobs(
     if rows.is_empty() {
         return Ok(Applied::default());
     }
-    let due = if rows.iter().all(|row| row.dedupe_key.is_none() && row.tags.is_empty()) {
+    let due = if let [row] = rows.as_slice()
+        && row.dedupe_key.is_none()
+        && row.tags.is_empty()
+    {
+        vec![insert_one(tx, clock, row).await?]
+    } else if rows.iter().all(|row| row.dedupe_key.is_none() && row.tags.is_empty()) {
         insert_plain(tx, clock, &rows).await?
     } else {
         insert_keyed(tx, clock, &without_twins(rows)).await?
@@ -78,6 +83,27 @@ pub async fn insert_jobs(
         scheduled: due.iter().any(|due| due.scheduled),
         queues: due.into_iter().map(|due| due.queue).collect(),
     })
+}
+
+async fn insert_one(tx: &mut PgConnection, clock: &Clock, row: &JobRow) -> Result<Due, sqlx::Error> {
+    sqlx::query_as!(
+        Due,
+        r#"insert into engine.jobs (kind, queue, priority, state, run_at, attempts_max, payload, workflow_id)
+        values ($1, $2, $3,
+            case when $4::timestamptz > now() + $8::bigint * interval '1 microsecond' then 'scheduled' else 'ready' end,
+            coalesce($4, now() + $8::bigint * interval '1 microsecond'), $5, $6, $7)
+        returning queue, state = 'scheduled' as "scheduled!""#,
+        row.kind,
+        row.queue,
+        row.priority,
+        row.run_at,
+        row.attempts_max,
+        row.payload,
+        row.workflow_id,
+        clock.shift_us(),
+    )
+    .fetch_one(tx)
+    .await
 }
 
 /// Rows without key and tags: nothing to fold into, nothing beside them.

@@ -1,7 +1,8 @@
 //! Claiming, and making due what was scheduled.
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 use sqlx::PgConnection;
+use sqlx::types::Json;
 
 /// A claimed job.
 #[derive(Debug)]
@@ -15,7 +16,8 @@ pub struct ClaimRow {
     pub crash_count: i16,
     pub deduped: bool,
     pub workflow_id: Option<i64>,
-    pub payload: Value,
+    /// As it is stored: it is read once, as what the kind takes.
+    pub payload: Json<Box<RawValue>>,
 }
 
 /// Who claims: the session, and the number of the claim statement within it.
@@ -42,7 +44,7 @@ pub async fn claim(
             select ctid from engine.jobs where queue = $1 and state = 'ready' and not probing
             order by priority, id limit $2 * (select count(*) from me) for update skip locked))
         returning id, kind, priority, lease, attempt, attempts_max, crash_count,
-            dedupe_key is not null as "deduped!", workflow_id, payload"#,
+            dedupe_key is not null as "deduped!", workflow_id, payload as "payload: Json<Box<RawValue>>""#,
         queue,
         limit,
         by.session,
@@ -69,7 +71,7 @@ pub async fn claim_probing(
             select ctid from engine.jobs where queue = any($1) and state = 'ready' and probing
             order by id limit (select count(*) from me) for update skip locked))
         returning id, kind, priority, lease, attempt, attempts_max, crash_count,
-            dedupe_key is not null as "deduped!", workflow_id, payload"#,
+            dedupe_key is not null as "deduped!", workflow_id, payload as "payload: Json<Box<RawValue>>""#,
         queues,
         by.session,
         by.claim,
