@@ -207,6 +207,7 @@ fn told(details: &JobDetails) -> String {
     ];
     lines.extend(job.finished_at.map(|at| format!("finished {}", at.to_rfc3339())));
     lines.extend(job.error.as_ref().map(|error| format!("error    {error}")));
+    lines.extend(details.waits_for.as_ref().map(|why| format!("waits    {why}")));
     for attempt in &details.attempts {
         let next = attempt.next_at.map_or(String::new(), |at| format!(", next at {}", at.to_rfc3339()));
         let waits = attempt.waits_for.as_ref().map_or(String::new(), |why| format!(", waits for {why}"));

@@ -13,6 +13,7 @@ pub mod migrate;
 pub mod openapi;
 pub mod output;
 pub mod quarantine;
+pub mod queues;
 pub mod reviews;
 pub mod schedules;
 pub mod seed;
@@ -71,6 +72,9 @@ enum Configured {
     /// Look at workflows
     #[command(subcommand)]
     Workflows(workflows::Command),
+    /// Look at the queues of jobs, stop one and let it go on
+    #[command(subcommand)]
+    Queues(queues::Command),
     /// Look at what fires by the clock, and change it
     #[command(subcommand)]
     Schedules(schedules::Command),
@@ -183,6 +187,7 @@ async fn configured(loaded: Loaded, command: Configured) -> anyhow::Result<Exit>
         Configured::Migrate => migrate::run(&loaded.config).await,
         Configured::Jobs(command) => jobs::run(&loaded.config, command).await,
         Configured::Workflows(command) => workflows::run(&loaded.config, command).await,
+        Configured::Queues(command) => queues::run(&loaded.config, command).await,
         Configured::Schedules(command) => schedules::run(&loaded.config, command).await,
         Configured::Leads(command) => Box::pin(leads::run(&loaded.config, command)).await,
         Configured::Quarantine(command) => quarantine::run(&loaded.config, command).await,

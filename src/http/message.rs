@@ -107,6 +107,18 @@ pub const JOB_RETRIED: Message = Message::new(
     Severity::Success,
     Text { tr: "İş yeniden sıraya alındı.", en: "The job is due again." },
 );
+/// Nothing more of a queue is claimed.
+pub const QUEUE_PAUSED: Message = Message::new(
+    "queue_paused",
+    Severity::Success,
+    Text { tr: "Kuyruk durduruldu.", en: "The queue is paused." },
+);
+/// A queue's jobs run again.
+pub const QUEUE_RESUMED: Message = Message::new(
+    "queue_resumed",
+    Severity::Success,
+    Text { tr: "Kuyruk sürüyor.", en: "The queue goes on." },
+);
 /// A schedule fires as it was told from now on.
 pub const SCHEDULE_EDITED: Message = Message::new(
     "schedule_edited",

@@ -3,6 +3,7 @@
 pub mod engine;
 pub mod jobs;
 pub mod quarantine;
+pub mod queues;
 pub mod schedules;
 
 use axum::extract::State;

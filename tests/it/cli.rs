@@ -6,5 +6,6 @@ mod jobs;
 mod lists;
 mod manual;
 mod mending;
+mod queues;
 mod reviews;
 mod schedules;

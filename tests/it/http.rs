@@ -12,6 +12,7 @@ mod mending;
 mod operations;
 mod problems;
 mod promises;
+mod queues;
 mod reviews;
 mod schedules;
 mod serving;

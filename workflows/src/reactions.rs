@@ -150,6 +150,8 @@ fn react(event: &Event, now: DateTime<Utc>, waiting_alarm_after: Duration) -> Ve
         | Event::BackupRestored { .. }
         | Event::JobRetried { .. }
         | Event::JobCancelled { .. }
+        | Event::QueuePaused { .. }
+        | Event::QueueResumed { .. }
         | Event::ScheduleEdited { .. }
         | Event::SchedulePaused { .. }
         | Event::ScheduleResumed { .. }
@@ -383,6 +385,8 @@ mod tests {
                 },
                 vec![],
             ),
+            (Event::QueuePaused { queue: "q".into(), reason: "maintenance".into() }, vec![]),
+            (Event::QueueResumed { queue: "q".into() }, vec![]),
             (Event::SchedulePaused { schedule: "s".into(), reason: "obsolete".into() }, vec![]),
             (Event::ScheduleResumed { schedule: "s".into() }, vec![]),
             (Event::ScheduleRun { schedule: "s".into(), job: JobId(1) }, vec![]),

@@ -160,6 +160,10 @@ pub async fn run(plan: &Plan) -> anyhow::Result<()> {
     let mut conn = PgConnection::connect_with(&admin).await?;
     let (server, _) = url.rsplit_once('/').context("a URL ends in a database")?;
     let fresh_url = format!("{server}/{DATABASE}");
+    // Not counted: whoever is first touches the server's memory and its log for the first time.
+    fresh(&mut conn).await?;
+    let floor = SUBJECTS.iter().find(|subject| subject.name == "floor").context("the floor is a subject")?;
+    measure(plan, floor, "drain_lease", plan.jobs, &fresh_url).await?;
     let mut rounds = Rounds::new();
     for round in 1..=plan.rounds {
         for test in

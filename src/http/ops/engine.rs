@@ -115,6 +115,7 @@ pub struct JobAttempt {
 
 /// A job with all that is known of it.
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct JobDetail {
     #[serde(flatten)]
     job: Job,
@@ -122,6 +123,9 @@ pub struct JobDetail {
     tags: Vec<String>,
     /// Oldest first.
     attempts: Vec<JobAttempt>,
+    /// Why it does not run: `paused` where its queue is stopped, else `backoff`, `provider` and the like. Null when it runs, is
+    /// through, or waits for its turn or its time alone.
+    waits_for: Option<String>,
 }
 
 /// A durable workflow.
@@ -209,7 +213,7 @@ pub async fn get_job(State(app): State<App>, PathOf(id): PathOf<i64>) -> Result<
     let mut conn = app.cx.db.read().await?;
     let found = ops::find_job(&mut conn, JobId(id)).await?.ok_or(Code::NotFound)?;
     let attempts = found.attempts.into_iter().map(JobAttempt::from).collect();
-    Ok(Json(JobDetail { job: found.job.into(), tags: found.tags, attempts }))
+    Ok(Json(JobDetail { job: found.job.into(), tags: found.tags, attempts, waits_for: found.waits_for }))
 }
 
 /// Workflows, newest first.

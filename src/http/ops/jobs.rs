@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use sira_domain::operations::{self, OperationError, REASON_CHARS_MAX};
 use sira_engine::JobId;
+use sira_engine::ops::QueueError;
 use sira_engine::ops::{Done, Refused, Verdict};
 use utoipa::ToSchema;
 
@@ -110,7 +111,8 @@ impl From<OperationError> for ApiError {
             }
             OperationError::TooMany => Self::internal(error),
             OperationError::Schedule(error) => super::schedules::refused(error),
-            OperationError::Engine(error) => error.into(),
+            OperationError::Queue(QueueError::Unknown) => Code::NotFound.into(),
+            OperationError::Engine(error) | OperationError::Queue(QueueError::Engine(error)) => error.into(),
         }
     }
 }

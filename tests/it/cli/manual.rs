@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::house::Ran;
 
 /// Every command, and one below.
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "up",
     "serve",
     "work",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 21] = [
     "doctor",
     "jobs",
     "workflows",
+    "queues",
     "schedules",
     "leads",
     "quarantine",

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use sira_engine::ops::{Done, Refused, Verdict, cancel_jobs, find_job, retry_jobs};
+use sira_engine::ops::{
+    Done, QueueError, Refused, Verdict, cancel_jobs, count_running, find_job, list_queues, pause_queue,
+    resume_queue, retry_jobs,
+};
 use sira_engine::{Effect, JobId, NewJob};
 
 use super::world::{DEAD, DONE, Do, LIVE, Scripted, WAITING, World, job};
@@ -193,4 +196,45 @@ async fn beside_running_workers_a_job_is_done_or_cancelled_and_never_both() {
     assert_eq!(told, cancelled);
     let ran = w.cx.began.lock().unwrap().len();
     assert_eq!(ran + cancelled.len(), 200, "each ended once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_queue_claims_nothing_in_any_process_until_it_goes_on() {
+    let w = World::new().await;
+    let mut conn = w.db.pool.acquire().await.unwrap();
+    let clock = &w.db.clock;
+    let unknown = pause_queue(&mut conn, clock, "test", "a test").await;
+    assert!(matches!(unknown, Err(QueueError::Unknown)), "nobody works on it, and nothing waits in it");
+    let _running = [w.start().await, w.start().await];
+    w.cx.script("a", &[Do::Block]);
+    w.enqueue("a", None).await;
+    w.until_began("a", 1).await;
+    pause_queue(&mut conn, clock, "test", "a test").await.unwrap();
+
+    w.enqueue("b", None).await;
+    // One that has to run alone is claimed by another statement.
+    w.enqueue("c", None).await;
+    sqlx::query("update engine.jobs set probing = true where payload ->> 'name' = 'c'")
+        .execute(&w.db.pool)
+        .await
+        .unwrap();
+    w.cx.gate.add_permits(1);
+    w.until(DONE, 1).await;
+    assert_eq!(count_running(&mut conn, "test").await.unwrap(), 0, "what ran came to its end");
+    // Three polls of both processes.
+    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    assert_eq!((w.cx.began("b"), w.cx.began("c")), (0, 0));
+    let queue = list_queues(&mut conn, clock).await.unwrap().remove(0);
+    assert_eq!((queue.name.as_str(), queue.ready, queue.workers), ("test", 1, 2));
+    assert_eq!(queue.paused_reason.as_deref(), Some("a test"));
+    for job in w.ids("select id from engine.jobs").await {
+        let details = find_job(&mut conn, job).await.unwrap().unwrap();
+        assert_eq!(details.waits_for.as_deref(), Some("paused"));
+    }
+
+    let (was_paused, applied) = resume_queue(&mut conn, clock, "test").await.unwrap();
+    w.cx.engine.wake(&applied);
+    assert!(was_paused);
+    w.until(DONE, 3).await;
+    assert!(!resume_queue(&mut conn, clock, "test").await.unwrap().0);
 }

@@ -131,6 +131,10 @@ impl Event {
             Self::JobCancelled { job, reason } => {
                 Entry::new("job.cancelled", "job", job, json!({ "reason": reason }))
             }
+            Self::QueuePaused { queue, reason } => {
+                Entry::new("queue.paused", "queue", queue, json!({ "reason": reason }))
+            }
+            Self::QueueResumed { queue } => Entry::new("queue.resumed", "queue", queue, json!({})),
             Self::ScheduleEdited { schedule, cron, time_zone, catch_up } => Entry::new(
                 "schedule.edited",
                 "schedule",

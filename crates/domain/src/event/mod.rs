@@ -531,6 +531,18 @@ pub enum Event {
         /// The operator's words, without contacts.
         reason: String,
     },
+    /// An operator stopped a queue.
+    QueuePaused {
+        /// Its name.
+        queue: String,
+        /// The operator's words, without contacts.
+        reason: String,
+    },
+    /// An operator let a queue go on.
+    QueueResumed {
+        /// Its name.
+        queue: String,
+    },
     /// An operator changed when a schedule fires, or what happens with slots that it missed.
     ScheduleEdited {
         /// Its name.

@@ -176,6 +176,8 @@ impl Event {
             | Self::BackupRestored { .. }
             | Self::JobRetried { .. }
             | Self::JobCancelled { .. }
+            | Self::QueuePaused { .. }
+            | Self::QueueResumed { .. }
             | Self::ScheduleEdited { .. }
             | Self::SchedulePaused { .. }
             | Self::ScheduleResumed { .. }

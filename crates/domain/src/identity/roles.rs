@@ -51,6 +51,8 @@ pub enum Permission {
     ViewOperations,
     /// Retry and cancel jobs, and let events out of quarantine.
     ManageOperations,
+    /// Stop queues and let them go on.
+    ManageQueues,
     /// Change, pause and run schedules.
     ManageSchedules,
     /// Read the process's metrics.
@@ -87,6 +89,7 @@ impl Role {
                 | P::ManageSla
                 | P::ViewOperations
                 | P::ManageOperations
+                | P::ManageQueues
                 | P::ManageSchedules
                 | P::ViewMetrics => false,
             },
@@ -101,6 +104,7 @@ impl Role {
                 | P::ManageSla
                 | P::ViewOperations
                 | P::ManageOperations
+                | P::ManageQueues
                 | P::ManageSchedules
                 | P::ViewMetrics => false,
             },
@@ -115,6 +119,7 @@ impl Role {
                 | P::MergeLeads
                 | P::ManageSla
                 | P::ManageOperations
+                | P::ManageQueues
                 | P::ManageSchedules
                 | P::ViewMetrics => false,
             },
@@ -134,7 +139,7 @@ impl Role {
 
 impl Permission {
     /// All permissions.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ViewLeads,
         Self::CreateLeads,
         Self::ImportLeads,
@@ -147,6 +152,7 @@ impl Permission {
         Self::ManageSla,
         Self::ViewOperations,
         Self::ManageOperations,
+        Self::ManageQueues,
         Self::ManageSchedules,
         Self::ViewMetrics,
         Self::ViewDocs,
@@ -167,6 +173,7 @@ impl Permission {
             Self::ManageSla => "sla.manage",
             Self::ViewOperations => "operations.view",
             Self::ManageOperations => "operations.manage",
+            Self::ManageQueues => "queues.manage",
             Self::ManageSchedules => "schedules.manage",
             Self::ViewMetrics => "metrics.view",
             Self::ViewDocs => "docs.view",
@@ -221,6 +228,7 @@ mod tests {
             ("sla.manage", [true, false, false, false]),
             ("operations.view", [true, false, false, true]),
             ("operations.manage", [true, false, false, false]),
+            ("queues.manage", [true, false, false, false]),
             ("schedules.manage", [true, false, false, false]),
             ("metrics.view", [true, false, false, false]),
             ("docs.view", [true, true, true, true]),

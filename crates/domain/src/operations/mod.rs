@@ -1,12 +1,13 @@
-//! What an operator does to the machinery, audited: retrying and cancelling jobs, changing schedules, backing up and restoring.
+//! What an operator does to the machinery, audited: retrying and cancelling jobs, stopping queues, changing schedules, backing up and restoring.
 //!
 //! **Invariant:** what was done to a job and who did it commit together.
 
+pub mod queues;
 pub mod schedules;
 mod store;
 
 use chrono::{DateTime, Utc};
-use sira_engine::ops::{self, ScheduleError, Verdict};
+use sira_engine::ops::{self, QueueError, ScheduleError, Verdict};
 use sira_engine::{EngineError, JobId};
 use sira_kernel::mask_contacts;
 use sqlx::PgConnection;
@@ -31,6 +32,9 @@ pub enum OperationError {
     /// There is no schedule of this name, or it cannot be what it was to become.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
+    /// There is no queue of this name.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     /// The engine or the database refused.
     #[error(transparent)]
     Engine(#[from] EngineError),

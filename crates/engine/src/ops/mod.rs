@@ -4,6 +4,7 @@
 //! Payloads and states hold ids and no personal data, so they may be shown. What an operator does takes the rows' locks
 //! first, so that it is safe beside running workers: a job is either claimed before, and then left alone, or not at all.
 
+mod queues;
 mod schedules;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -17,6 +18,8 @@ use crate::error::EngineError;
 use crate::job::JobId;
 use crate::store::ops as store;
 
+pub use queues::{QueueError, QueueView, READY_MAX};
+pub use queues::{count_running, list_queues, pause_queue, resume_queue};
 pub use schedules::{ScheduleDetails, ScheduleEdit, ScheduleError, ScheduleView, SlotView};
 pub use schedules::{
     edit_schedule, find_schedule, list_schedules, pause_schedule, resume_schedule, run_schedule,
@@ -107,6 +110,9 @@ pub struct JobDetails {
     pub tags: Vec<String>,
     /// Oldest first.
     pub attempts: Vec<AttemptView>,
+    /// Why it does not run: `paused` where its queue is stopped, else what its last attempt says. `None` when it runs, is through,
+    /// or waits for nothing but its turn or its time.
+    pub waits_for: Option<String>,
 }
 
 /// How many live jobs of a queue are in a state.
@@ -325,7 +331,12 @@ pub async fn find_job(conn: &mut PgConnection, id: JobId) -> Result<Option<JobDe
     let Some(job) = store::find_job(conn, id.0).await? else { return Ok(None) };
     let tags = store::list_tags(conn, id.0).await?;
     let attempts = store::list_attempts(conn, id.0).await?;
-    Ok(Some(JobDetails { job, tags, attempts }))
+    let waits_for = match job.state.as_str() {
+        "ready" | "scheduled" if store::is_paused(conn, &job.queue).await? => Some("paused".to_owned()),
+        "scheduled" => attempts.last().and_then(|last| last.waits_for.clone()),
+        _ => None,
+    };
+    Ok(Some(JobDetails { job, tags, attempts, waits_for }))
 }
 
 /// Live jobs per queue and state.

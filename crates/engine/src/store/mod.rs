@@ -7,6 +7,7 @@ mod enqueue;
 mod fence;
 mod finish;
 mod partitions;
+pub mod paused;
 mod put_back;
 mod queues;
 pub mod schedules;

@@ -148,6 +148,15 @@ pub async fn list_attempts(conn: &mut PgConnection, id: i64) -> Result<Vec<Attem
     .await
 }
 
+pub async fn is_paused(conn: &mut PgConnection, queue: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from engine.paused_queues where name = $1) as "paused!""#,
+        queue
+    )
+    .fetch_one(conn)
+    .await
+}
+
 pub async fn count_jobs(conn: &mut PgConnection) -> Result<Vec<QueueCount>, sqlx::Error> {
     sqlx::query_as!(
         QueueCount,

@@ -27,7 +27,7 @@ pub struct ClaimedBy {
     pub claim: i64,
 }
 
-/// Takes up to `limit` of a queue's next jobs. A session that was given up claims nothing: the share lock on its
+/// Takes up to `limit` of a queue's next jobs; none of a queue that is stopped. A session that was given up claims nothing: the share lock on its
 /// row waits for a rescue under way and then finds no row.
 pub async fn claim(
     conn: &mut PgConnection,
@@ -37,7 +37,9 @@ pub async fn claim(
 ) -> Result<Vec<ClaimRow>, sqlx::Error> {
     let mut rows = sqlx::query_as!(
         ClaimRow,
-        r#"with me as (select id from engine.sessions where id = $3 for key share)
+        r#"with me as (
+            select id from engine.sessions
+            where id = $3 and not exists (select from engine.paused_queues where name = $1) for key share)
         update engine.jobs set state = 'running', session = $3, claim = $4, lease = lease + 1,
             attempt = attempt + 1
         where ctid = any(array(
@@ -69,6 +71,7 @@ pub async fn claim_probing(
             attempt = attempt + 1
         where ctid = any(array(
             select ctid from engine.jobs where queue = any($1) and state = 'ready' and probing
+                and not exists (select from engine.paused_queues p where p.name = jobs.queue)
             order by id limit (select count(*) from me) for update skip locked))
         returning id, kind, priority, lease, attempt, attempts_max, crash_count,
             dedupe_key is not null as "deduped!", workflow_id, payload as "payload: Json<Box<RawValue>>""#,
@@ -83,8 +86,9 @@ pub async fn claim_probing(
 /// Whether a job waits to run alone.
 pub async fn has_probing(conn: &mut PgConnection, queues: &[String]) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"select exists (select from engine.jobs where queue = any($1) and state = 'ready' and probing)
-            as "waits!""#,
+        r#"select exists (
+            select from engine.jobs where queue = any($1) and state = 'ready' and probing
+                and not exists (select from engine.paused_queues p where p.name = jobs.queue)) as "waits!""#,
         queues
     )
     .fetch_one(conn)

@@ -1,0 +1,33 @@
+//! What an operator does to queues.
+
+use sira_engine::ops;
+
+use super::{OperationError, checked_reason};
+use crate::event::Event;
+use crate::uow::Uow;
+
+/// Stops a queue in all processes, and records [`Event::QueuePaused`]. Telephone numbers and addresses in the reason are
+/// masked before it is stored.
+///
+/// # Errors
+/// [`OperationError::InvalidReason`]; [`OperationError::Queue`] when there is none.
+pub async fn pause(uow: &mut Uow, name: &str, reason: &str) -> Result<(), OperationError> {
+    let (reason, clock) = (checked_reason(reason)?, uow.clock());
+    ops::pause_queue(uow.conn(), &clock, name, &reason).await?;
+    uow.record(Event::QueuePaused { queue: name.to_owned(), reason });
+    Ok(())
+}
+
+/// Lets a queue go on, and records [`Event::QueueResumed`] if it was stopped.
+///
+/// # Errors
+/// [`OperationError::Queue`] when there is none.
+pub async fn resume(uow: &mut Uow, name: &str) -> Result<(), OperationError> {
+    let clock = uow.clock();
+    let (was_paused, applied) = ops::resume_queue(uow.conn(), &clock, name).await?;
+    uow.made_due(applied);
+    if was_paused {
+        uow.record(Event::QueueResumed { queue: name.to_owned() });
+    }
+    Ok(())
+}

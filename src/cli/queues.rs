@@ -1,0 +1,132 @@
+//! `sira queues`: who works on what, what waits, stopping a queue.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use sira_domain::operations::{OperationError, queues};
+use sira_engine::ops::{self, QueueError, QueueView, READY_MAX};
+use sira_kernel::Clock;
+
+use super::output::{Format, Row, written};
+use super::{Exit, decide, on_database, print};
+use crate::app::unattended;
+use crate::config::Config;
+use crate::database::Database;
+
+/// How often a drain looks again.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// What can be asked and done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List queues, by name: paused or not, what is due, who works on them
+    Ls(Ls),
+    /// Stop one in all processes: what runs comes to its end, what is enqueued waits
+    Pause(Pause),
+    /// Stop one, and wait until none of its jobs runs; interrupted, it stays stopped
+    Drain(Pause),
+    /// Let one go on
+    Resume(Which),
+}
+
+/// How.
+#[derive(Debug, Args)]
+pub struct Ls {
+    /// How the list is written
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+/// Which queue, and why.
+#[derive(Debug, Args)]
+pub struct Pause {
+    /// Its name
+    name: String,
+    /// Why, for operators and the audit log; no names, numbers or addresses of people
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+/// Which queue.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// Its name
+    name: String,
+}
+
+/// Runs one of them, on the running system or on its database.
+pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
+    on_database(config, async |database| with(config, database, command).await).await
+}
+
+async fn with(config: &Config, database: &Database, command: Command) -> anyhow::Result<Exit> {
+    let db = unattended(config, database.pool().clone());
+    match command {
+        Command::Ls(Ls { output }) => {
+            let mut conn = database.pool().acquire().await?;
+            print(&written(output, &ops::list_queues(&mut conn, &Clock::system()).await?)?)?;
+            Ok(Exit::Ok)
+        }
+        Command::Pause(Pause { name, reason }) => {
+            decide(&db, is_refusal, async |uow| {
+                queues::pause(uow, &name, &reason).await?;
+                Ok(format!("{name}: paused"))
+            })
+            .await
+        }
+        Command::Drain(Pause { name, reason }) => {
+            let paused = decide(&db, is_refusal, async |uow| {
+                queues::pause(uow, &name, &reason).await?;
+                Ok(format!("{name}: paused"))
+            });
+            match paused.await? {
+                Exit::Ok => drained(database, &name).await,
+                refused => Ok(refused),
+            }
+        }
+        Command::Resume(Which { name }) => {
+            decide(&db, is_refusal, async |uow| {
+                queues::resume(uow, &name).await?;
+                Ok(format!("{name}: goes on"))
+            })
+            .await
+        }
+    }
+}
+
+/// Says how many still run whenever that has changed.
+async fn drained(database: &Database, name: &str) -> anyhow::Result<Exit> {
+    let mut told = None;
+    loop {
+        let running = ops::count_running(&mut *database.pool().acquire().await?, name).await?;
+        if running == 0 {
+            print(&format!("{name}: drained"))?;
+            return Ok(Exit::Ok);
+        }
+        if told != Some(running) {
+            print(&format!("{name}: {running} still run"))?;
+            told = Some(running);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn is_refusal(error: &OperationError) -> bool {
+    !matches!(error, OperationError::Engine(_) | OperationError::Queue(QueueError::Engine(_)))
+}
+
+impl Row for QueueView {
+    const HEADINGS: &'static [&'static str] = &["NAME", "READY", "OLDEST_S", "WORKERS", "PAUSED"];
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.name.clone(),
+            if self.ready < READY_MAX { self.ready.to_string() } else { format!("{READY_MAX} or more") },
+            self.oldest_s.map_or(String::new(), |seconds| format!("{seconds:.0}")),
+            self.workers.to_string(),
+            self.paused_reason.clone().unwrap_or_default(),
+        ]
+    }
+    fn position(&self) -> String {
+        self.name.clone()
+    }
+}
