@@ -34,23 +34,18 @@ impl Workflow<Context> for AdminQueue {
     }
 
     async fn advance(self, cx: &Context, step: &Step) -> Result<Outcome, JobError> {
+        if *step.wake() == Wake::Start {
+            let at = self.release_at;
+            return Ok(step.decide(&Transition::WaitUntil(self, at))?);
+        }
         let mut uow = cx.begin(Actor::workflow(Self::SPEC.name)).await?;
-        let transition = match step.wake() {
-            Wake::Start => {
-                let at = self.release_at;
-                Transition::WaitUntil(self, at)
-            }
-            Wake::Timer | Wake::Signal { .. } => {
-                match leads::redistribute(&mut uow, self.lead, None).await {
-                    // A wrong number is nobody's until it is corrected; the correction then gives the lead back.
-                    Ok(_) | Err(LeadError::Uncontactable | LeadError::NotFound) => {}
-                    Err(LeadError::Database(error)) => return Err(error.into()),
-                    Err(error) => return Err(JobError::retry("lead", error.to_string())),
-                }
-                Transition::Done(self)
-            }
-        };
-        uow.commit_and_advance(step, transition).await
+        match leads::redistribute(&mut uow, self.lead, None).await {
+            // A wrong number is nobody's until it is corrected; the correction then gives the lead back.
+            Ok(_) | Err(LeadError::Uncontactable | LeadError::NotFound) => {}
+            Err(LeadError::Database(error)) => return Err(error.into()),
+            Err(error) => return Err(JobError::retry("lead", error.to_string())),
+        }
+        uow.commit_and_advance(step, Transition::Done(self)).await
     }
 }
 

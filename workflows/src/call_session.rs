@@ -83,29 +83,29 @@ impl Workflow<Context> for CallSession {
     }
 
     async fn advance(mut self, cx: &Context, step: &Step) -> Result<Outcome, JobError> {
-        let mut uow = cx.begin(Actor::workflow(Self::SPEC.name)).await?;
-        let now = uow.now();
-        let found = calls::find(uow.conn(), self.call).await?;
+        let found = calls::find(&mut *cx.db.read().await?, self.call).await?;
         let Some(call) = found.filter(|call| !call.session.status.is_final()) else {
-            return uow.commit_and_advance(step, Transition::Done(self)).await;
+            return Ok(step.decide(&Transition::Done(self))?);
         };
-        let transition = if *step.wake() == Wake::Start {
-            self.sleep(call.expires_at)
-        } else {
-            match self.judge(&call, now) {
-                Verdict::Leave(until) => self.sleep(until),
-                Verdict::Ask(until) => {
-                    self.asks += 1;
-                    uow.record(Event::CallSilent { call: call.id, ask_at: now });
-                    self.sleep(until)
-                }
-                Verdict::Close(status) => {
-                    calls::note_end(&mut uow, call.id, status, None, None).await?;
-                    Transition::Done(self)
-                }
+        if *step.wake() == Wake::Start {
+            return Ok(step.decide(&self.sleep(call.expires_at))?);
+        }
+        let now = cx.clock.now();
+        match self.judge(&call, now) {
+            Verdict::Leave(until) => Ok(step.decide(&self.sleep(until))?),
+            Verdict::Ask(until) => {
+                let mut uow = cx.begin(Actor::workflow(Self::SPEC.name)).await?;
+                self.asks += 1;
+                uow.record(Event::CallSilent { call: call.id, ask_at: now });
+                uow.commit_and_advance(step, self.sleep(until)).await
             }
-        };
-        uow.commit_and_advance(step, transition).await
+            Verdict::Close(status) => {
+                let mut uow = cx.begin(Actor::workflow(Self::SPEC.name)).await?;
+                // Checks again what was read.
+                calls::note_end(&mut uow, call.id, status, None, None).await?;
+                uow.commit_and_advance(step, Transition::Done(self)).await
+            }
+        }
     }
 }
 

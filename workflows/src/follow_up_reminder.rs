@@ -35,15 +35,13 @@ impl Workflow<Context> for FollowUpReminder {
     }
 
     async fn advance(self, cx: &Context, step: &Step) -> Result<Outcome, JobError> {
-        let mut uow = cx.begin(Actor::workflow(Self::SPEC.name)).await?;
-        let transition = if *step.wake() == Wake::Start {
+        if *step.wake() == Wake::Start {
             let at = self.due_at;
-            Transition::WaitUntil(self, at)
-        } else {
-            follow_ups::remind(&mut uow, self.follow_up).await?;
-            Transition::Done(self)
-        };
-        uow.commit_and_advance(step, transition).await
+            return Ok(step.decide(&Transition::WaitUntil(self, at))?);
+        }
+        let mut uow = cx.begin(Actor::workflow(Self::SPEC.name)).await?;
+        follow_ups::remind(&mut uow, self.follow_up).await?;
+        uow.commit_and_advance(step, Transition::Done(self)).await
     }
 }
 

@@ -150,8 +150,8 @@ const SUBJECTS: [Subject; 8] = [
 ];
 const PEERS: [&str; 4] = ["graphile_worker (Rust)", "graphile-worker (npm)", "pg-boss (npm)", "DBOS (npm)"];
 
-/// Figures of all rounds, by test and subject.
-type Rounds = BTreeMap<(Test, &'static str), Vec<Figures>>;
+/// Figures of one round, by test and subject.
+type Round = BTreeMap<(Test, &'static str), Figures>;
 
 pub async fn run(plan: &Plan) -> anyhow::Result<()> {
     let url = std::env::var(URL_VARIABLE)
@@ -164,8 +164,9 @@ pub async fn run(plan: &Plan) -> anyhow::Result<()> {
     fresh(&mut conn).await?;
     let floor = SUBJECTS.iter().find(|subject| subject.name == "floor").context("the floor is a subject")?;
     measure(plan, floor, "drain_lease", plan.jobs, &fresh_url).await?;
-    let mut rounds = Rounds::new();
-    for round in 1..=plan.rounds {
+    let mut rounds = Vec::new();
+    for number in 1..=plan.rounds {
+        let mut round = Round::new();
         for test in
             Test::value_variants().iter().filter(|test| plan.only.is_empty() || plan.only.contains(test))
         {
@@ -177,13 +178,19 @@ pub async fn run(plan: &Plan) -> anyhow::Result<()> {
                 let figures = measure(plan, subject, alias, jobs.unwrap_or(plan.jobs), &fresh_url)
                     .await
                     .with_context(|| format!("{} of {}", test.name(), subject.name))?;
-                eprintln!("round {round}: {:<20} {:<24} {}", test.name(), subject.name, shown(&figures));
-                rounds.entry((*test, subject.name)).or_default().push(figures);
+                eprintln!("round {number}: {:<20} {:<24} {}", test.name(), subject.name, shown(&figures));
+                round.insert((*test, subject.name), figures);
             }
         }
+        rounds.push(round);
     }
-    let medians: BTreeMap<_, _> = rounds.into_iter().map(|(of, figures)| (of, median(&figures))).collect();
-    let ratios = ratios(&medians);
+    let mut medians = Round::new();
+    for of in rounds.first().into_iter().flat_map(Round::keys) {
+        medians.insert(*of, median(rounds.iter().filter_map(|round| round.get(of))));
+    }
+    // What stood beside each other in one round is compared: the machine's moods last longer than one.
+    let compared: Vec<_> = rounds.iter().map(ratios).collect();
+    let ratios = median(compared.iter());
     for ((test, subject), figures) in &medians {
         println!("{:<20} {subject:<24} {}", test.name(), shown(figures));
     }
@@ -252,15 +259,17 @@ async fn measure(
     serde_json::from_str(last).with_context(|| format!("it printed {last:?}"))
 }
 
-fn median(rounds: &[Figures]) -> Figures {
-    let names = rounds[0].keys();
-    let middle = |name: &String| {
-        let mut values: Vec<f64> = rounds.iter().map(|figures| figures[name]).collect();
+fn median<'a>(rounds: impl Iterator<Item = &'a Figures>) -> Figures {
+    let mut values: BTreeMap<&String, Vec<f64>> = BTreeMap::new();
+    for (name, value) in rounds.flatten() {
+        values.entry(name).or_default().push(*value);
+    }
+    let middle = |mut values: Vec<f64>| {
         values.sort_by(f64::total_cmp);
         let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
         f64::midpoint(low, high)
     };
-    names.map(|name| (name.clone(), middle(name))).collect()
+    values.into_iter().map(|(name, values)| (name.clone(), middle(values))).collect()
 }
 
 fn shown(figures: &Figures) -> String {
@@ -275,8 +284,8 @@ fn shown(figures: &Figures) -> String {
 }
 
 /// More is better, except where the name ends in `_ms` or begins with `pickup`.
-fn ratios(medians: &BTreeMap<(Test, &'static str), Figures>) -> BTreeMap<&'static str, f64> {
-    let figure = |test, subject, name: &str| medians.get(&(test, subject))?.get(name).copied();
+fn ratios(round: &Round) -> Figures {
+    let figure = |test, subject, name: &str| round.get(&(test, subject))?.get(name).copied();
     let per_s = |test, subject| figure(test, subject, "per_s");
     let best_peer = |test| PEERS.iter().filter_map(|peer| per_s(test, peer)).max_by(f64::total_cmp);
     let soonest_peer =
@@ -302,5 +311,5 @@ fn ratios(medians: &BTreeMap<(Test, &'static str), Figures>) -> BTreeMap<&'stati
         ("atomic_vs_floor", divided(sira(Test::Atomic), per_s(Test::Atomic, "floor"))),
         ("atomic_batch_per_s", sira(Test::AtomicBatch)),
     ];
-    all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }

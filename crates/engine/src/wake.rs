@@ -101,12 +101,11 @@ async fn notify(pool: PgPool, sender: u64, outgoing: Arc<Outgoing>) {
     let mut debounce = DEBOUNCE;
     loop {
         // Polled once: whether something came together while it slept.
-        debounce = match outgoing.ready.notified().now_or_never() {
-            Some(()) => (debounce * 2).min(DEBOUNCE_MAX),
-            None => {
-                outgoing.ready.notified().await;
-                DEBOUNCE
-            }
+        debounce = if outgoing.ready.notified().now_or_never().is_some() {
+            (debounce * 2).min(DEBOUNCE_MAX)
+        } else {
+            outgoing.ready.notified().await;
+            DEBOUNCE
         };
         let names = std::mem::take(&mut *outgoing.names.lock().unwrap_or_else(PoisonError::into_inner));
         let payloads: Vec<String> = names.iter().map(|name| format!("{sender}:{name}")).collect();
