@@ -7,6 +7,7 @@ use sira_domain::{Db, operations};
 use sira_engine::JobId;
 use sira_engine::ops::{self, Done, JobDetails, JobFilter, JobView, Refused, Verdict};
 use sira_kernel::Actor;
+use sira_kernel::Clock;
 
 use super::output::{Listing, Row};
 use super::{Exit, on_database, print, say};
@@ -31,7 +32,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Ls {
     /// How they stand; done, cancelled and merged are finished ones
-    #[arg(long, value_parser = ["scheduled", "ready", "running", "dead", "done", "cancelled", "merged"])]
+    #[arg(long, value_parser = ["scheduled", "held", "ready", "running", "dead", "done", "cancelled", "merged"])]
     state: Option<String>,
     /// A kind, as in ingestion.fetch_meta_lead
     #[arg(long)]
@@ -115,7 +116,8 @@ async fn list(database: &Database, args: Ls) -> anyhow::Result<()> {
 }
 
 async fn show(database: &Database, args: &Show) -> anyhow::Result<()> {
-    let found = ops::find_job(&mut *database.pool().acquire().await?, JobId(args.id)).await?;
+    let found =
+        ops::find_job(&mut *database.pool().acquire().await?, &Clock::system(), JobId(args.id)).await?;
     let job = found.with_context(|| format!("there is no job {}", args.id))?;
     print(&match args.output {
         ShowFormat::Json => serde_json::to_string_pretty(&job)?,
@@ -175,6 +177,7 @@ fn way_out(refused: Refused, job: JobId) -> String {
             " and cannot be stopped from here: wait until this attempt has ended, then ask again".to_owned()
         }
         Refused::Ready => "; if none does, `sira doctor` says why".to_owned(),
+        Refused::Held => "; `sira gates ls` says what holds it".to_owned(),
         Refused::LiveWorkflow => {
             ", which would wait for it for ever: retry it, or let the workflow end".to_owned()
         }

@@ -4,6 +4,7 @@ pub mod backup;
 pub mod check;
 pub mod config;
 pub mod doctor;
+pub mod gates;
 pub mod imports;
 pub mod jobs;
 pub mod leads;
@@ -72,9 +73,12 @@ enum Configured {
     /// Look at workflows
     #[command(subcommand)]
     Workflows(workflows::Command),
-    /// Look at the queues of jobs, stop one and let it go on
+    /// Look at the queues of jobs, stop one and let it go on, limit one
     #[command(subcommand)]
     Queues(queues::Command),
+    /// Look at what jobs wait for besides a worker, and change its limits
+    #[command(subcommand)]
+    Gates(gates::Command),
     /// Look at what fires by the clock, and change it
     #[command(subcommand)]
     Schedules(schedules::Command),
@@ -188,6 +192,7 @@ async fn configured(loaded: Loaded, command: Configured) -> anyhow::Result<Exit>
         Configured::Jobs(command) => jobs::run(&loaded.config, command).await,
         Configured::Workflows(command) => workflows::run(&loaded.config, command).await,
         Configured::Queues(command) => queues::run(&loaded.config, command).await,
+        Configured::Gates(command) => gates::run(&loaded.config, command).await,
         Configured::Schedules(command) => schedules::run(&loaded.config, command).await,
         Configured::Leads(command) => Box::pin(leads::run(&loaded.config, command)).await,
         Configured::Quarantine(command) => quarantine::run(&loaded.config, command).await,

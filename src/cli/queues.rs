@@ -1,4 +1,4 @@
-//! `sira queues`: who works on what, what waits, stopping a queue.
+//! `sira queues`: who works on what, what waits, stopping and limiting a queue.
 
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub enum Command {
     Drain(Pause),
     /// Let one go on
     Resume(Which),
+    /// Set how many of its jobs run at a time in all processes
+    Limit(Limit),
 }
 
 /// How.
@@ -46,6 +48,19 @@ pub struct Pause {
     #[arg(long, value_name = "TEXT")]
     reason: String,
 }
+
+/// Which queue, and how much of it.
+#[derive(Debug, Args)]
+pub struct Limit {
+    /// Its name
+    name: String,
+    /// Most jobs at a time, from 1; `none` takes the limit away
+    #[arg(value_name = "N", value_parser = most)]
+    most: Most,
+}
+
+/// A limit, or none.
+type Most = Option<u16>;
 
 /// Which queue.
 #[derive(Debug, Args)]
@@ -84,6 +99,14 @@ async fn with(config: &Config, database: &Database, command: Command) -> anyhow:
                 refused => Ok(refused),
             }
         }
+        Command::Limit(Limit { name, most }) => {
+            decide(&db, is_refusal, async |uow| {
+                queues::limit(uow, &name, most).await?;
+                let limit = most.map_or("no limit".to_owned(), |most| format!("at most {most} at a time"));
+                Ok(format!("{name}: {limit}"))
+            })
+            .await
+        }
         Command::Resume(Which { name }) => {
             decide(&db, is_refusal, async |uow| {
                 queues::resume(uow, &name).await?;
@@ -111,18 +134,28 @@ async fn drained(database: &Database, name: &str) -> anyhow::Result<Exit> {
     }
 }
 
+/// A number from 1, or `none`.
+pub(super) fn most(text: &str) -> Result<Option<u16>, String> {
+    match (text, text.parse::<u16>()) {
+        ("none", _) => Ok(None),
+        (_, Ok(most)) if most > 0 => Ok(Some(most)),
+        _ => Err("write a number from 1 to 65535, or none".to_owned()),
+    }
+}
+
 fn is_refusal(error: &OperationError) -> bool {
     !matches!(error, OperationError::Engine(_) | OperationError::Queue(QueueError::Engine(_)))
 }
 
 impl Row for QueueView {
-    const HEADINGS: &'static [&'static str] = &["NAME", "READY", "OLDEST_S", "WORKERS", "PAUSED"];
+    const HEADINGS: &'static [&'static str] = &["NAME", "READY", "OLDEST_S", "WORKERS", "LIMIT", "PAUSED"];
     fn cells(&self) -> Vec<String> {
         vec![
             self.name.clone(),
             if self.ready < READY_MAX { self.ready.to_string() } else { format!("{READY_MAX} or more") },
             self.oldest_s.map_or(String::new(), |seconds| format!("{seconds:.0}")),
             self.workers.to_string(),
+            self.concurrency_max.map_or(String::new(), |most| most.to_string()),
             self.paused_reason.clone().unwrap_or_default(),
         ]
     }

@@ -248,6 +248,10 @@ catalogue! {
         { "İş zaten hazır", "The job is ready already" }
         { "İş sırada; bir çalışan onu alacak. Yapılacak bir şey yok.",
           "The job is next in its queue, and a worker takes it. There is nothing to do." }
+    JobHeld "job_held" 409 false
+        { "İş sırasını bekliyor", "The job waits for its gate" }
+        { "İş hazır; sınırı yer açınca çalışacak. Sınırlar /ops/gates altında.",
+          "The job is due, and runs when its gate lets it through: see /ops/gates." }
     JobEnded "job_ended" 409 false
         { "İş bitmiş", "The job has ended" }
         { "Bitmiş bir iş yeniden denenemez ve iptal edilemez.",

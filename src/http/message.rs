@@ -119,6 +119,18 @@ pub const QUEUE_RESUMED: Message = Message::new(
     Severity::Success,
     Text { tr: "Kuyruk sürüyor.", en: "The queue goes on." },
 );
+/// A queue or a gate has these limits from now on.
+pub const LIMITS_EDITED: Message = Message::new(
+    "limits_edited",
+    Severity::Success,
+    Text { tr: "Sınırlar değişti.", en: "The limits are changed." },
+);
+/// A gate's breaker is closed.
+pub const GATE_RESET: Message = Message::new(
+    "gate_reset",
+    Severity::Success,
+    Text { tr: "Bekleyen işler yeniden denenecek.", en: "What waited is let through again." },
+);
 /// A schedule fires as it was told from now on.
 pub const SCHEDULE_EDITED: Message = Message::new(
     "schedule_edited",

@@ -1,6 +1,7 @@
 //! `/ops`: what the machinery does, for operators. No personal data: payloads hold ids.
 
 pub mod engine;
+pub mod gates;
 pub mod jobs;
 pub mod quarantine;
 pub mod queues;

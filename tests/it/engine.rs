@@ -3,6 +3,7 @@
 mod batches;
 mod jobs;
 mod leases;
+mod limits;
 mod operator;
 mod schedules;
 mod workflows;

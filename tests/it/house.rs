@@ -245,7 +245,7 @@ impl House {
 
     /// No job is left that has not come to its end.
     pub async fn quiet(&self) {
-        self.until(0, "select count(*) from engine.jobs where state in ('ready', 'running')").await;
+        self.until(0, "select count(*) from engine.jobs where state in ('held', 'ready', 'running')").await;
         assert_eq!(self.count("select count(*) from engine.jobs where state = 'dead'").await, 0);
     }
 }

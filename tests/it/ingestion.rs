@@ -10,6 +10,7 @@ use chrono::TimeDelta;
 use sira_domain::ingestion::{self, Accepted, RawEvent};
 use sira_domain::nouns::{InboundId, LeadId};
 use sira_domain::privacy::Subject;
+use sira_engine::gate::RATE_LIMIT;
 use sira_engine::{JobError, Outcome};
 use sira_jobs::ingestion::FetchMetaLead;
 use sira_jobs::ingestion::fetch_meta_lead::{CONNECTION_PATIENCE, JUST_ANNOUNCED, Work};
@@ -334,7 +335,7 @@ async fn a_rate_limit_waits_for_metas_own_time_even_at_the_last_attempt() {
         panic!("it waits")
     };
     assert!(until >= before + TimeDelta::minutes(7) && until <= desk.cx.clock.now() + TimeDelta::minutes(7));
-    assert_eq!(waits_for, "provider");
+    assert_eq!(waits_for, RATE_LIMIT);
     assert_eq!(desk.state().await.0, "pending");
 }
 

@@ -99,7 +99,7 @@ async fn the_commands_work_without_any_providers_credentials() {
     let ran = house.sira(&["jobs", "show", &id]);
     assert_eq!(ran.code, Some(0));
     let shown = ran.out;
-    assert!(shown.contains("ingestion.fetch_meta_lead (ready)"), "{shown}");
+    assert!(shown.contains("ingestion.fetch_meta_lead (held)"), "{shown}");
     assert_eq!(house.sira(&["jobs", "show", "999999"]).code, Some(1), "unknown");
     assert_eq!(house.sira(&["work", "--queues", "nonsense"]).code, Some(1), "unknown queue");
     let ran = house.sira(&["config", "show", "--origin"]);

@@ -152,6 +152,8 @@ fn react(event: &Event, now: DateTime<Utc>, waiting_alarm_after: Duration) -> Ve
         | Event::JobCancelled { .. }
         | Event::QueuePaused { .. }
         | Event::QueueResumed { .. }
+        | Event::LimitsEdited { .. }
+        | Event::GateReset { .. }
         | Event::ScheduleEdited { .. }
         | Event::SchedulePaused { .. }
         | Event::ScheduleResumed { .. }
@@ -387,6 +389,8 @@ mod tests {
             ),
             (Event::QueuePaused { queue: "q".into(), reason: "maintenance".into() }, vec![]),
             (Event::QueueResumed { queue: "q".into() }, vec![]),
+            (Event::LimitsEdited { of: "queue:q".into(), limits: serde_json::Value::Null }, vec![]),
+            (Event::GateReset { gate: "g".into() }, vec![]),
             (Event::SchedulePaused { schedule: "s".into(), reason: "obsolete".into() }, vec![]),
             (Event::ScheduleResumed { schedule: "s".into() }, vec![]),
             (Event::ScheduleRun { schedule: "s".into(), job: JobId(1) }, vec![]),

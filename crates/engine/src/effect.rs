@@ -43,6 +43,7 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewJob {
     pub(crate) spec: Spec,
+    pub(crate) gate: Option<String>,
     pub(crate) payload: Value,
     pub(crate) dedupe_key: Option<String>,
     pub(crate) tags: Vec<String>,
@@ -55,6 +56,7 @@ impl NewJob {
     pub fn of<C, J: Job<C>>(job: &J) -> Self {
         Self {
             spec: J::SPEC,
+            gate: gate_of::<C, J>(job),
             payload: serde_json::to_value(job).expect("payloads are plain data with string keys"),
             dedupe_key: job.dedupe_key(),
             tags: job.tags(),
@@ -79,6 +81,12 @@ impl NewJob {
     pub fn due(&self) -> Option<DateTime<Utc>> {
         self.run_at
     }
+}
+
+/// The gate of its kind, or its own concurrency key. Names of gates hold no colon.
+fn gate_of<C, J: Job<C>>(job: &J) -> Option<String> {
+    let keyed = || Some(format!("{}:{}", J::SPEC.name, job.concurrency_key()?));
+    J::GATE.map(|gate| gate.name.to_owned()).or_else(keyed)
 }
 
 /// A workflow to start.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::error::EngineError;
+use crate::gate::Gate;
 use crate::workflow::Decided;
 
 /// The id of a job, stable over all its attempts: the idempotency key of its external effects.
@@ -68,6 +69,16 @@ pub trait Job<C>: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// What is fixed about it.
     const SPEC: Spec;
 
+    /// What it shares with other jobs and must not overrun, in all processes: so many at once, so many a second, none while
+    /// what it needs is down. It waits without a worker and without spending an attempt.
+    const GATE: Option<Gate> = None;
+
+    /// At most one job of a kind and key runs at a time, in all processes; the others wait in the order of their priority and
+    /// age. A kind has a gate or such keys: where it has a [`Self::GATE`], the key is not asked for.
+    fn concurrency_key(&self) -> Option<String> {
+        None
+    }
+
     /// At most one *unclaimed* job per kind and key: a second one only pulls the first one's time forward.
     fn dedupe_key(&self) -> Option<String> {
         None
@@ -120,7 +131,8 @@ pub enum Outcome {
     Snooze {
         /// When to run again.
         until: DateTime<Utc>,
-        /// Why it waits, for the operator: `provider`, `requested`.
+        /// Why it waits, for the operator: `provider`, `requested`. [`crate::gate::RATE_LIMIT`] says that the provider named
+        /// the time: the other jobs of its gate wait as long.
         waits_for: &'static str,
     },
     /// No longer wanted, with the reason.

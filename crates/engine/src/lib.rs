@@ -6,6 +6,7 @@
 pub mod effect;
 pub mod engine;
 pub mod error;
+pub mod gate;
 pub mod job;
 pub mod ops;
 pub mod registry;
@@ -20,6 +21,7 @@ mod wake;
 pub use effect::{Applied, Effect, NewJob, NewWorkflow, apply};
 pub use engine::Engine;
 pub use error::EngineError;
+pub use gate::{Breaker, Gate, Rate};
 pub use job::{
     BatchJob, External, Failure, Job, JobError, JobId, Lease, Leased, Outcome, Queue, Retry, Spec,
 };

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::gate::Gate;
 use crate::job::{BatchJob, Job, JobError, Lease, Leased, Outcome, Queue, Retry, Spec};
 use crate::schedule::{Cron, Schedule};
 use crate::workflow::{Step, Workflow, WorkflowSpec, step_kind};
@@ -61,6 +62,8 @@ pub struct Kind {
     pub batch_max: usize,
     /// Whether it is a workflow's step.
     pub workflow: bool,
+    /// What its jobs pass before they are ready.
+    pub gate: Option<Gate>,
 }
 
 impl Kind {
@@ -74,6 +77,7 @@ impl Kind {
             timeout,
             batch_max: 1,
             workflow,
+            gate: None,
         }
     }
 
@@ -104,7 +108,8 @@ impl<C: Send + Sync + 'static> Registry<C> {
     /// Adds a kind of job.
     ///
     /// # Panics
-    /// When its name is taken, which is a mistake in the program and not in its input.
+    /// When its name is taken, or its gate is declared otherwise by another kind: mistakes in the program and not in its
+    /// input.
     #[must_use]
     pub fn job<J: Job<C>>(mut self) -> Self {
         let Spec { name, queue, retry, timeout } = J::SPEC;
@@ -112,7 +117,17 @@ impl<C: Send + Sync + 'static> Registry<C> {
             let job: J = serde_json::from_str(payload.get())?;
             Ok(async move { job.run(&cx, &lease).await }.boxed())
         });
-        let kind = Kind::new(name.to_owned(), queue, retry, timeout, false);
+        let mut kind = Kind::new(name.to_owned(), queue, retry, timeout, false);
+        kind.gate = J::GATE;
+        if let Some(gate) = kind.gate {
+            let mut others = self.kinds().filter_map(|kind| kind.gate);
+            assert!(
+                others.all(|other| other.name != gate.name || other == gate),
+                "two gates are named {}",
+                gate.name
+            );
+            assert!(!gate.name.contains(':'), "{}: a colon is what concurrency keys have", gate.name);
+        }
         let taken =
             self.kinds.insert(name.to_owned(), Registered { kind, handler: Handler::Job(run), many: None });
         assert!(taken.is_none(), "two kinds are named {name}");
@@ -182,11 +197,23 @@ impl<C: Send + Sync + 'static> Registry<C> {
         let Schedule { name, cron, time_zone, ref job, .. } = schedule;
         assert!(self.schedules.iter().all(|other| other.name != name), "two schedules are named {name}");
         assert!(self.kinds.contains_key(job.kind()), "{name} fires {}, which is not registered", job.kind());
+        assert!(
+            job.gate.is_none(),
+            "{name} fires {}, which waits for a gate: let a job of it enqueue that",
+            job.kind()
+        );
         if let Err(invalid) = Cron::parse(cron, time_zone) {
             panic!("{name}: {invalid}");
         }
         self.schedules.push(schedule);
         self
+    }
+
+    /// The gates of all kinds, each once.
+    pub(crate) fn gates(&self) -> Vec<Gate> {
+        let gates: BTreeMap<&str, Gate> =
+            self.kinds().filter_map(|kind| kind.gate).map(|gate| (gate.name, gate)).collect();
+        gates.into_values().collect()
     }
 
     /// All kinds, by name.

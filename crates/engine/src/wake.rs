@@ -55,6 +55,8 @@ impl Bells {
 
 /// The bell of the timers.
 pub const TIMERS: &str = "";
+/// The bell of whoever lets jobs through their gates.
+pub const GATES: &str = "gates:";
 
 /// Wakes this process and the others.
 pub struct Waker {

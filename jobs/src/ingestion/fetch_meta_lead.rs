@@ -13,7 +13,8 @@ use sira_domain::leads::{self, LeadError, NewLead};
 use sira_domain::nouns::InboundId;
 use sira_domain::privacy::Subject;
 use sira_domain::uow::Uow;
-use sira_engine::{Job, JobError, Lease, Outcome, Retry, Spec};
+use sira_engine::gate::RATE_LIMIT;
+use sira_engine::{Breaker, Gate, Job, JobError, Lease, Outcome, Retry, Spec};
 use sira_kernel::Actor;
 use sira_providers::{FailureKind, ProviderError, meta::MetaLead};
 
@@ -57,6 +58,18 @@ impl Job<Context> for FetchMetaLead {
         timeout: Duration::from_secs(30),
     };
 
+    const GATE: Option<Gate> = Some(Gate {
+        name: "meta.graph",
+        concurrency: None,
+        // Meta counts by page and tells the time itself.
+        rate: None,
+        breaker: Some(Breaker {
+            failures_max: 10,
+            counts: &["provider_down", "timeout", "auth_expired"],
+            open_for: Duration::from_secs(15),
+        }),
+    });
+
     fn dedupe_key(&self) -> Option<String> {
         Some(self.inbound.to_string())
     }
@@ -87,7 +100,11 @@ impl FetchMetaLead {
         match cx.providers.meta.fetch_lead(&pending.external_id).await {
             Ok(fetched) => self.land(cx, &pending, &fetched, is_last_attempt).await,
             Err(error) => match judge(&error, &pending, cx.clock.now(), is_last_attempt) {
-                Verdict::Wait(until) => Ok(Work::Nothing(Outcome::Snooze { until, waits_for: "provider" })),
+                Verdict::Wait(until) => {
+                    let limited = error.kind == FailureKind::RateLimited;
+                    let waits_for = if limited { RATE_LIMIT } else { "provider" };
+                    Ok(Work::Nothing(Outcome::Snooze { until, waits_for }))
+                }
                 Verdict::Retry => Err(JobError::retry(error.kind.name(), error.message)),
                 Verdict::Quarantine => self.quarantine(cx, error.kind.name(), &error.message, None).await,
             },

@@ -30,12 +30,14 @@ pub struct Backlog {
     pub oldest_s: i64,
 }
 
-/// Queues with ready jobs, the most overdue first.
+/// Queues with ready jobs, the most overdue first. Those that are held count where nobody is there to let them through.
 pub async fn list_backlogs(conn: &mut PgConnection) -> Result<Vec<Backlog>, sqlx::Error> {
     sqlx::query_as!(
         Backlog,
         r#"select queue, count(*) as "ready!", extract(epoch from now() - min(run_at))::bigint as "oldest_s!"
-           from engine.jobs where state = 'ready' group by queue order by min(run_at)"#
+           from engine.jobs
+           where state = 'ready' or state = 'held' and not exists (select from engine.sessions)
+           group by queue order by min(run_at)"#
     )
     .fetch_all(conn)
     .await

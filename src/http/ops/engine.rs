@@ -18,7 +18,8 @@ use crate::http::problem::{ApiError, FieldError, Problem};
 use crate::http::state::App;
 
 /// The states of [`JobQuery`].
-const JOB_STATES: [&str; 7] = ["scheduled", "ready", "running", "dead", "done", "cancelled", "merged"];
+const JOB_STATES: [&str; 8] =
+    ["scheduled", "held", "ready", "running", "dead", "done", "cancelled", "merged"];
 /// The statuses of [`WorkflowQuery`].
 const WORKFLOW_STATUSES: [&str; 7] =
     ["running", "sleeping", "waiting", "done", "failed", "cancelled", "superseded"];
@@ -211,7 +212,7 @@ pub async fn list_jobs(
 ))]
 pub async fn get_job(State(app): State<App>, PathOf(id): PathOf<i64>) -> Result<Json<JobDetail>, ApiError> {
     let mut conn = app.cx.db.read().await?;
-    let found = ops::find_job(&mut conn, JobId(id)).await?.ok_or(Code::NotFound)?;
+    let found = ops::find_job(&mut conn, &app.cx.clock, JobId(id)).await?.ok_or(Code::NotFound)?;
     let attempts = found.attempts.into_iter().map(JobAttempt::from).collect();
     Ok(Json(JobDetail { job: found.job.into(), tags: found.tags, attempts, waits_for: found.waits_for }))
 }

@@ -6,8 +6,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use sira_domain::operations::{self, OperationError, REASON_CHARS_MAX};
 use sira_engine::JobId;
-use sira_engine::ops::QueueError;
-use sira_engine::ops::{Done, Refused, Verdict};
+use sira_engine::ops::{Done, GateError, QueueError, Refused, Verdict};
 use utoipa::ToSchema;
 
 use crate::http::catalogue::{Code, Text};
@@ -97,6 +96,7 @@ fn code_of(refused: Refused) -> Code {
         Refused::Unknown => Code::NotFound,
         Refused::Ended => Code::JobEnded,
         Refused::Running => Code::JobRunning,
+        Refused::Held => Code::JobHeld,
         Refused::Ready => Code::JobReady,
         Refused::LiveWorkflow => Code::WorkflowLives,
         Refused::EndedWorkflow => Code::WorkflowEnded,
@@ -111,8 +111,13 @@ impl From<OperationError> for ApiError {
             }
             OperationError::TooMany => Self::internal(error),
             OperationError::Schedule(error) => super::schedules::refused(error),
-            OperationError::Queue(QueueError::Unknown) => Code::NotFound.into(),
-            OperationError::Engine(error) | OperationError::Queue(QueueError::Engine(error)) => error.into(),
+            OperationError::Queue(QueueError::Unknown) | OperationError::Gate(GateError::Unknown) => {
+                Code::NotFound.into()
+            }
+            OperationError::Gate(GateError::InvalidLimit) => super::gates::invalid_limit(),
+            OperationError::Engine(error)
+            | OperationError::Queue(QueueError::Engine(error))
+            | OperationError::Gate(GateError::Engine(error)) => error.into(),
         }
     }
 }

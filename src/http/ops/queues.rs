@@ -1,4 +1,6 @@
-//! Queues: who works on them, what waits in them, stopping one. Audited as the caller's act.
+//! Queues: who works on them, what waits in them, stopping and limiting one. Audited as the caller's act.
+
+use std::num::NonZeroU16;
 
 use axum::Json;
 use axum::extract::State;
@@ -25,6 +27,8 @@ pub struct JobQueue {
     /// Since when nothing of it is claimed.
     paused_at: Option<DateTime<Utc>>,
     paused_reason: Option<String>,
+    /// Most of its jobs that run at a time in all processes; null is without such a limit.
+    concurrency_max: Option<i32>,
     /// Jobs that are due and wait, counted up to 1000.
     ready: i64,
     /// How long the next one of them has been due, in seconds.
@@ -46,6 +50,15 @@ pub struct PauseQueue {
     /// For operators and the audit log: 1 to 200 characters, no names; numbers and addresses are masked.
     #[schema(example = "the provider is under maintenance")]
     reason: String,
+}
+
+/// How much of it runs at a time.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LimitQueue {
+    /// Most of its jobs in all processes together, from 1; null takes the limit away.
+    #[schema(value_type = Option<u16>, example = 4, minimum = 1)]
+    concurrency_max: Option<NonZeroU16>,
 }
 
 /// What was done.
@@ -105,12 +118,34 @@ pub async fn resume_job_queue(
     .await
 }
 
+/// Sets how many of its jobs run at a time in all processes. What runs already goes on.
+#[utoipa::path(post, path = "/ops/queues/{name}/limit", operation_id = "limit_job_queue", tag = "operations", request_body = LimitQueue,
+    params(("name" = String, Path, description = "The queue"), ("Idempotency-Key" = String, Header, description = "New for every new request: 1 to 200 characters")), responses(
+    (status = 200, description = "No more of its jobs are begun than that", body = QueueDone),
+    (status = 403, description = "Not allowed", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "No such queue", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "The limit is none", body = Problem, content_type = "application/problem+json"),
+))]
+pub async fn limit_job_queue(
+    State(app): State<App>,
+    PathOf(name): PathOf<String>,
+    once: Once<LimitQueue>,
+) -> Result<Response, ApiError> {
+    let most = once.body.concurrency_max.map(NonZeroU16::get);
+    once.run(&app, StatusCode::OK, async |uow| {
+        queues::limit(uow, &name, most).await?;
+        Ok(QueueDone { name: name.clone(), message: message::LIMITS_EDITED })
+    })
+    .await
+}
+
 impl From<QueueView> for JobQueue {
     fn from(queue: QueueView) -> Self {
         Self {
             name: queue.name,
             paused_at: queue.paused_at,
             paused_reason: queue.paused_reason,
+            concurrency_max: queue.concurrency_max,
             ready: queue.ready,
             oldest_s: queue.oldest_s,
             workers: queue.workers,

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::house::Ran;
 
 /// Every command, and one below.
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 23] = [
     "up",
     "serve",
     "work",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 22] = [
     "doctor",
     "jobs",
     "workflows",
+    "gates",
     "queues",
     "schedules",
     "leads",

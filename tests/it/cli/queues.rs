@@ -45,6 +45,32 @@ async fn a_queue_is_listed_drained_and_let_go_on_at_a_terminal() {
     let unknown = house.sira(&["queues", "pause", "nobody", "--reason", "a test"]);
     assert_eq!((unknown.code, unknown.err.trim()), (Some(6), "sira: there is no such queue"));
     assert_eq!(house.sira(&["queues", "resume", "calls"]).out.trim(), "calls: goes on");
-    assert_eq!(house.count("select count(*) from engine.paused_queues").await, 0);
+    assert_eq!(house.count("select count(*) from engine.queues").await, 0);
     assert_eq!(house.count("select count(*) from audit_event where subject_kind = 'queue'").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_is_limited_and_a_gate_edited_and_closed_at_a_terminal() {
+    let house = House::new().await;
+    let _running = house.work().await;
+    assert_eq!(house.sira(&["queues", "limit", "calls", "2"]).out.trim(), "calls: at most 2 at a time");
+    assert_eq!(house.sira(&["queues", "limit", "calls", "none"]).out.trim(), "calls: no limit");
+    assert_eq!(house.sira(&["queues", "limit", "calls", "0"]).code, Some(2));
+    for format in ["table", "csv", "json"] {
+        let out = house.sira(&["gates", "ls", "-o", format]).out;
+        assert!(out.contains("meta.graph") && out.contains("closed"), "{out}");
+    }
+    let set = ["gates", "set", "meta.graph", "--rate", "5", "--burst", "10", "--failures", "3"];
+    assert_eq!(house.sira(&set).code, Some(2), "a breaker says for how long");
+    let set = [set.as_slice(), &["--open-seconds", "20"]].concat();
+    assert_eq!(house.sira(&set).out.trim(), "meta.graph: changed");
+    let shown = house.sira(&["gates", "ls", "-o", "json"]).out;
+    assert!(shown.contains("\"rate_per_s\": 5.0") || shown.contains("\"rate_per_s\":5.0"), "{shown}");
+    assert_eq!(house.sira(&["gates", "reset", "meta.graph"]).out.trim(), "meta.graph: closed");
+    let unknown = house.sira(&["gates", "reset", "nobody"]);
+    assert_eq!((unknown.code, unknown.err.trim()), (Some(6), "sira: there is no such gate"));
+    assert_eq!(
+        house.count("select count(*) from audit_event where subject_kind in ('limits', 'gate')").await,
+        4
+    );
 }

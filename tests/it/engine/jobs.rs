@@ -300,12 +300,12 @@ async fn an_operator_finds_jobs_live_and_finished_by_state_kind_and_tag() {
     let dead = JobFilter { state: Some("dead".to_owned()), tag: Some("name:bad".to_owned()), ..all.clone() };
     let dead = list_jobs(&mut conn, &dead).await.unwrap();
     assert_eq!(dead.len(), 1);
-    let details = find_job(&mut conn, JobId(dead[0].id)).await.unwrap().unwrap();
+    let details = find_job(&mut conn, &w.db.clock, JobId(dead[0].id)).await.unwrap().unwrap();
     assert_eq!((details.tags, details.attempts.len()), (vec!["name:bad".to_owned()], 1));
     let done = JobFilter { state: Some("done".to_owned()), kind: Some("test.scripted".to_owned()), ..all };
     let done = list_jobs(&mut conn, &done).await.unwrap();
     assert!(done.len() == 1 && done[0].finished_at.is_some());
-    assert!(find_job(&mut conn, JobId(done[0].id)).await.unwrap().is_some());
+    assert!(find_job(&mut conn, &w.db.clock, JobId(done[0].id)).await.unwrap().is_some());
     let counts = count_jobs(&mut conn).await.unwrap();
     assert_eq!(
         counts.iter().map(|c| (c.state.as_str(), c.count)).collect::<Vec<_>>(),

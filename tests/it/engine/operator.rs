@@ -57,7 +57,8 @@ async fn a_retried_job_has_all_its_attempts_again_and_keeps_its_history() {
     w.until(WAITING, 1).await;
     assert_eq!(w.retry(&ids).await, [(ids[0], Ok(Done::Ready))]);
     w.until(DONE, 1).await;
-    let details = find_job(&mut w.db.pool.acquire().await.unwrap(), ids[0]).await.unwrap().unwrap();
+    let details =
+        find_job(&mut w.db.pool.acquire().await.unwrap(), &w.db.clock, ids[0]).await.unwrap().unwrap();
     assert_eq!(details.attempts.len(), 2, "both failures are told");
     assert_eq!(w.retry(&ids).await, [(ids[0], Err(Refused::Ended))]);
     assert_eq!(w.retry(&[JobId(i64::MAX)]).await, [(JobId(i64::MAX), Err(Refused::Unknown))]);
@@ -145,7 +146,8 @@ async fn what_does_not_run_is_cancelled_with_the_reason_and_what_runs_is_left_al
     assert_eq!(w.cancel(&ids).await, expected);
     assert_eq!(w.retry(&ids[..1]).await, [(ids[0], Err(Refused::Running))]);
     assert_eq!(w.count(CANCELLED).await, 2);
-    let details = find_job(&mut w.db.pool.acquire().await.unwrap(), ids[2]).await.unwrap().unwrap();
+    let details =
+        find_job(&mut w.db.pool.acquire().await.unwrap(), &w.db.clock, ids[2]).await.unwrap().unwrap();
     assert_eq!(details.job.error.unwrap()["message"], "not wanted");
     assert_eq!(details.attempts.last().unwrap().outcome, "cancelled");
     w.cx.gate.add_permits(1);
@@ -228,7 +230,7 @@ async fn a_stopped_queue_claims_nothing_in_any_process_until_it_goes_on() {
     assert_eq!((queue.name.as_str(), queue.ready, queue.workers), ("test", 1, 2));
     assert_eq!(queue.paused_reason.as_deref(), Some("a test"));
     for job in w.ids("select id from engine.jobs").await {
-        let details = find_job(&mut conn, job).await.unwrap().unwrap();
+        let details = find_job(&mut conn, &w.db.clock, job).await.unwrap().unwrap();
         assert_eq!(details.waits_for.as_deref(), Some("paused"));
     }
 

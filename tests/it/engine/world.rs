@@ -290,5 +290,5 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 pub const LIVE: &str = "select count(*) from engine.jobs";
 pub const DEAD: &str = "select count(*) from engine.jobs where state = 'dead'";
 pub const DONE: &str = "select count(*) from engine.finished where outcome = 'done'";
-pub const WAITING: &str = "select count(*) from engine.jobs where state in ('scheduled', 'ready')";
+pub const WAITING: &str = "select count(*) from engine.jobs where state in ('scheduled', 'held', 'ready')";
 pub const EFFECTS: &str = "select count(*) from effects";

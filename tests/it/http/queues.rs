@@ -1,4 +1,4 @@
-//! Claims about queues of jobs over HTTP.
+//! Claims about queues of jobs and their limits over HTTP.
 
 use serde_json::{Value, json};
 use sira_domain::identity::Role;
@@ -61,4 +61,74 @@ async fn an_operator_stops_a_queue_and_lets_it_go_on_and_it_is_audited() {
             .await
             .unwrap();
     assert_eq!(audited, ["queue.paused", "queue.resumed"]);
+}
+
+#[tokio::test]
+async fn an_operator_limits_a_queue_and_edits_and_closes_a_gate_and_it_is_audited() {
+    let app = TestApp::new().await;
+    sqlx::raw_sql(
+        "insert into engine.jobs (kind, queue, state, gate, attempts_max, payload)
+        values ('test', 'test', 'held', 'provider', 3, '{}'), ('test', 'test', 'ready', null, 3, '{}');
+        insert into engine.gates (name, failures_max, open_s, open_until, openings)
+        values ('provider', 3, 10, now() + interval '1 hour', 1)",
+    )
+    .execute(&app.db.pool)
+    .await
+    .unwrap();
+    let (_, admin) = app.signed_in(Role::Admin).await;
+    let (_, auditor) = app.signed_in(Role::Auditor).await;
+    let act = async |path: &str, key: &str, body: &Value| {
+        app.post(&format!("/api/v1/ops/{path}"), &admin, &[("idempotency-key", key)], body).await
+    };
+    let gate = async || app.get("/api/v1/ops/gates", &auditor).await.json()["data"][0].clone();
+
+    let limits = json!({ "concurrencyMax": 2, "rate": { "perSecond": 0.5, "burst": 1 } });
+    for path in ["queues/test/limit", "gates/provider/limits", "gates/provider/reset"] {
+        let at = format!("/api/v1/ops/{path}");
+        let refused = app.post(&at, &auditor, &[("idempotency-key", path)], &json!({})).await;
+        assert_eq!(refused.problem(), "forbidden", "{path}: who looks does not act");
+    }
+    let most = |most: Value| json!({ "concurrencyMax": most });
+    assert_eq!(act("queues/test/limit", "1", &most(0.into())).await.problem(), "invalid_body");
+    assert_eq!(act("queues/unknown/limit", "2", &most(2.into())).await.problem(), "not_found");
+    let limited = act("queues/test/limit", "3", &most(2.into())).await;
+    assert_eq!(limited.json()["message"]["code"], "limits_edited", "{}", limited.text());
+    assert_eq!(app.get(AT, &auditor).await.json()["data"][0]["concurrencyMax"], 2);
+    act("queues/test/limit", "4", &most(Value::Null)).await;
+    assert_eq!(app.get(AT, &auditor).await.json()["data"][0]["concurrencyMax"], Value::Null);
+
+    let held: i64 = sqlx::query_scalar("select id from engine.jobs where state = 'held'")
+        .fetch_one(&app.db.pool)
+        .await
+        .unwrap();
+    let job = app.get(&format!("/api/v1/ops/jobs/{held}"), &auditor).await.json();
+    assert_eq!((&job["state"], &job["waitsFor"]), (&json!("held"), &json!("breaker")), "{job}");
+    assert_eq!(act(&format!("jobs/{held}/retry"), "5", &json!({})).await.problem(), "job_held");
+    let shown = gate().await;
+    assert_eq!((&shown["breaker"], &shown["held"]), (&json!("open"), &json!(1)), "{shown}");
+
+    let none = json!({ "rate": { "perSecond": 0, "burst": 1 } });
+    assert_eq!(act("gates/provider/limits", "6", &none).await.problem(), "invalid_body");
+    assert_eq!(act("gates/unknown/limits", "7", &limits).await.problem(), "not_found");
+    let edited = act("gates/provider/limits", "8", &limits).await;
+    assert_eq!(edited.json()["message"]["code"], "limits_edited", "{}", edited.text());
+    assert_eq!(act("gates/unknown/reset", "9", &json!({})).await.problem(), "not_found");
+    assert_eq!(act("gates/provider/reset", "10", &json!({})).await.json()["message"]["code"], "gate_reset");
+    let shown = gate().await;
+    assert_eq!((&shown["breaker"], &shown["failuresMax"]), (&json!("closed"), &Value::Null));
+    assert_eq!((&shown["concurrencyMax"], &shown["ratePerSecond"]), (&json!(2), &json!(0.5)));
+    let audited: Vec<(String, String)> = sqlx::query_as(
+        "select action, subject from audit_event where subject_kind in ('limits', 'gate') order by id",
+    )
+    .fetch_all(&app.db.pool)
+    .await
+    .unwrap();
+    let audited: Vec<_> = audited.iter().map(|(action, of)| (action.as_str(), of.as_str())).collect();
+    let expected = [
+        ("limits.edited", "queue:test"),
+        ("limits.edited", "queue:test"),
+        ("limits.edited", "gate:provider"),
+        ("gate.reset", "provider"),
+    ];
+    assert_eq!(audited, expected);
 }

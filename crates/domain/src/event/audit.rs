@@ -135,6 +135,8 @@ impl Event {
                 Entry::new("queue.paused", "queue", queue, json!({ "reason": reason }))
             }
             Self::QueueResumed { queue } => Entry::new("queue.resumed", "queue", queue, json!({})),
+            Self::LimitsEdited { of, limits } => Entry::new("limits.edited", "limits", of, limits.clone()),
+            Self::GateReset { gate } => Entry::new("gate.reset", "gate", gate, json!({})),
             Self::ScheduleEdited { schedule, cron, time_zone, catch_up } => Entry::new(
                 "schedule.edited",
                 "schedule",

@@ -543,6 +543,18 @@ pub enum Event {
         /// Its name.
         queue: String,
     },
+    /// An operator changed the limits of a queue or a gate.
+    LimitsEdited {
+        /// `queue:` or `gate:`, and its name.
+        of: String,
+        /// The limits that it has now.
+        limits: serde_json::Value,
+    },
+    /// An operator closed a gate's breaker.
+    GateReset {
+        /// Its name.
+        gate: String,
+    },
     /// An operator changed when a schedule fires, or what happens with slots that it missed.
     ScheduleEdited {
         /// Its name.

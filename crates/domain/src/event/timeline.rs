@@ -178,6 +178,8 @@ impl Event {
             | Self::JobCancelled { .. }
             | Self::QueuePaused { .. }
             | Self::QueueResumed { .. }
+            | Self::LimitsEdited { .. }
+            | Self::GateReset { .. }
             | Self::ScheduleEdited { .. }
             | Self::SchedulePaused { .. }
             | Self::ScheduleResumed { .. }

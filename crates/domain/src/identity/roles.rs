@@ -51,7 +51,7 @@ pub enum Permission {
     ViewOperations,
     /// Retry and cancel jobs, and let events out of quarantine.
     ManageOperations,
-    /// Stop queues and let them go on.
+    /// Stop and limit queues and gates, and let them go on.
     ManageQueues,
     /// Change, pause and run schedules.
     ManageSchedules,

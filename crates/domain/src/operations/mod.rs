@@ -1,13 +1,14 @@
-//! What an operator does to the machinery, audited: retrying and cancelling jobs, stopping queues, changing schedules, backing up and restoring.
+//! What an operator does to the machinery, audited: retrying and cancelling jobs, stopping and limiting queues, changing schedules, backing up and restoring.
 //!
 //! **Invariant:** what was done to a job and who did it commit together.
 
+pub mod gates;
 pub mod queues;
 pub mod schedules;
 mod store;
 
 use chrono::{DateTime, Utc};
-use sira_engine::ops::{self, QueueError, ScheduleError, Verdict};
+use sira_engine::ops::{self, GateError, QueueError, ScheduleError, Verdict};
 use sira_engine::{EngineError, JobId};
 use sira_kernel::mask_contacts;
 use sqlx::PgConnection;
@@ -35,6 +36,9 @@ pub enum OperationError {
     /// There is no queue of this name.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// There is no gate of this name, or it cannot have these limits.
+    #[error(transparent)]
+    Gate(#[from] GateError),
     /// The engine or the database refused.
     #[error(transparent)]
     Engine(#[from] EngineError),

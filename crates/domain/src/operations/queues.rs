@@ -1,5 +1,6 @@
 //! What an operator does to queues.
 
+use serde_json::json;
 use sira_engine::ops;
 
 use super::{OperationError, checked_reason};
@@ -29,5 +30,18 @@ pub async fn resume(uow: &mut Uow, name: &str) -> Result<(), OperationError> {
     if was_paused {
         uow.record(Event::QueueResumed { queue: name.to_owned() });
     }
+    Ok(())
+}
+
+/// Sets how many jobs of a queue run at a time in all processes, or takes that limit away, and records
+/// [`Event::LimitsEdited`].
+///
+/// # Errors
+/// [`OperationError::Queue`] when there is none.
+pub async fn limit(uow: &mut Uow, name: &str, most: Option<u16>) -> Result<(), OperationError> {
+    let clock = uow.clock();
+    let applied = ops::limit_queue(uow.conn(), &clock, name, most).await?;
+    uow.made_due(applied);
+    uow.record(Event::LimitsEdited { of: format!("queue:{name}"), limits: json!({ "concurrency": most }) });
     Ok(())
 }

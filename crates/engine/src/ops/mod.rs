@@ -4,6 +4,7 @@
 //! Payloads and states hold ids and no personal data, so they may be shown. What an operator does takes the rows' locks
 //! first, so that it is safe beside running workers: a job is either claimed before, and then left alone, or not at all.
 
+mod gates;
 mod queues;
 mod schedules;
 
@@ -18,8 +19,9 @@ use crate::error::EngineError;
 use crate::job::JobId;
 use crate::store::ops as store;
 
+pub use gates::{GateEdit, GateError, GateView, HELD_MAX, edit_gate, list_gates, reset_gate};
 pub use queues::{QueueError, QueueView, READY_MAX};
-pub use queues::{count_running, list_queues, pause_queue, resume_queue};
+pub use queues::{count_running, limit_queue, list_queues, pause_queue, resume_queue};
 pub use schedules::{ScheduleDetails, ScheduleEdit, ScheduleError, ScheduleView, SlotView};
 pub use schedules::{
     edit_schedule, find_schedule, list_schedules, pause_schedule, resume_schedule, run_schedule,
@@ -31,7 +33,7 @@ pub const PAGE_MAX: u16 = 200;
 /// Which jobs to list. `None` matches all.
 #[derive(Debug, Clone, Default)]
 pub struct JobFilter {
-    /// `scheduled`, `ready`, `running`, `dead`, `done`, `cancelled` or `merged`.
+    /// `scheduled`, `held` (due, and waits for its gate), `ready`, `running`, `dead`, `done`, `cancelled` or `merged`.
     pub state: Option<String>,
     /// The stored kind.
     pub kind: Option<String>,
@@ -110,8 +112,9 @@ pub struct JobDetails {
     pub tags: Vec<String>,
     /// Oldest first.
     pub attempts: Vec<AttemptView>,
-    /// Why it does not run: `paused` where its queue is stopped, else what its last attempt says. `None` when it runs, is through,
-    /// or waits for nothing but its turn or its time.
+    /// Why it does not run: `breaker`, `rate_limit` or `concurrency` where its gate holds it, `paused` where its queue is
+    /// stopped, else what its last attempt says. `None` when it runs, is through, or waits for nothing but its turn or its
+    /// time.
     pub waits_for: Option<String>,
 }
 
@@ -120,7 +123,7 @@ pub struct JobDetails {
 pub struct QueueCount {
     /// The queue.
     pub queue: String,
-    /// `scheduled`, `ready`, `running` or `dead`.
+    /// `scheduled`, `held`, `ready`, `running` or `dead`.
     pub state: String,
     /// How many.
     pub count: i64,
@@ -227,6 +230,9 @@ pub enum Refused {
     /// A worker runs it now.
     #[error("it runs now")]
     Running,
+    /// It is due, and waits for its gate.
+    #[error("it is due already and waits for its gate")]
+    Held,
     /// It is ready already.
     #[error("it is ready already: a worker takes it next")]
     Ready,
@@ -241,7 +247,7 @@ pub enum Refused {
 /// What was done to a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Done {
-    /// It is ready.
+    /// It is ready, or waits for its gate.
     Ready,
     /// It folded into an equal job that waited, and which is ready now.
     Merged,
@@ -275,7 +281,7 @@ pub async fn retry_jobs(
         if kept { Done::Ready } else { Done::Merged }
     };
     let verdicts = judged.into_iter().map(|(id, judged)| (id, judged.map(|()| done(id)))).collect();
-    let queues = retried.into_iter().map(|job| job.queue).collect();
+    let queues = retried.into_iter().map(|job| job.bell).collect();
     Ok((verdicts, Applied { queues, scheduled: false }))
 }
 
@@ -314,6 +320,7 @@ fn allowed_of(judged: &Judged) -> Vec<i64> {
 fn allowed(act: Act, state: &str, workflow_lives: Option<bool>) -> Result<(), Refused> {
     match (act, state, workflow_lives) {
         (_, "running", _) => Err(Refused::Running),
+        (Act::Retry, "held", _) => Err(Refused::Held),
         (Act::Retry, "ready", _) => Err(Refused::Ready),
         (Act::Retry, _, Some(false)) => Err(Refused::EndedWorkflow),
         (Act::Cancel, _, Some(true)) => Err(Refused::LiveWorkflow),
@@ -327,12 +334,17 @@ pub async fn list_jobs(conn: &mut PgConnection, filter: &JobFilter) -> Result<Ve
 }
 
 /// One job, live or finished, with its attempts.
-pub async fn find_job(conn: &mut PgConnection, id: JobId) -> Result<Option<JobDetails>, EngineError> {
+pub async fn find_job(
+    conn: &mut PgConnection,
+    clock: &Clock,
+    id: JobId,
+) -> Result<Option<JobDetails>, EngineError> {
     let Some(job) = store::find_job(conn, id.0).await? else { return Ok(None) };
     let tags = store::list_tags(conn, id.0).await?;
     let attempts = store::list_attempts(conn, id.0).await?;
     let waits_for = match job.state.as_str() {
         "ready" | "scheduled" if store::is_paused(conn, &job.queue).await? => Some("paused".to_owned()),
+        "held" => store::why_held(conn, id.0, clock.shift_us()).await?,
         "scheduled" => attempts.last().and_then(|last| last.waits_for.clone()),
         _ => None,
     };
@@ -406,9 +418,10 @@ mod tests {
 
     #[test]
     fn what_an_operator_may_do_depends_on_where_a_job_stands() {
-        use Refused::{EndedWorkflow, LiveWorkflow, Ready, Running};
+        use Refused::{EndedWorkflow, Held, LiveWorkflow, Ready, Running};
         let table = [
             ("scheduled", None, Ok(()), Ok(())),
+            ("held", None, Err(Held), Ok(())),
             ("ready", None, Err(Ready), Ok(())),
             ("running", None, Err(Running), Err(Running)),
             ("dead", None, Ok(()), Ok(())),

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use crate::effect::Applied;
 use crate::error::EngineError;
-use crate::store::paused as store;
+use crate::store::limits as store;
 
 /// Ready jobs are counted no further.
 pub const READY_MAX: i64 = 1000;
@@ -21,6 +21,8 @@ pub struct QueueView {
     pub paused_at: Option<DateTime<Utc>>,
     /// Why.
     pub paused_reason: Option<String>,
+    /// Most of its jobs that run at a time in all processes.
+    pub concurrency_max: Option<i32>,
     /// Jobs that are due and wait, counted up to [`READY_MAX`].
     pub ready: i64,
     /// How long the next one of them has been due, in seconds.
@@ -46,7 +48,7 @@ impl From<sqlx::Error> for QueueError {
     }
 }
 
-/// The queues that somebody works on, that hold ready jobs, or that are stopped, by name.
+/// The queues that somebody works on, that hold ready jobs, or that are stopped or limited, by name.
 pub async fn list_queues(conn: &mut PgConnection, clock: &Clock) -> Result<Vec<QueueView>, EngineError> {
     Ok(store::list_queues(conn, clock.shift_us(), None).await?)
 }
@@ -82,6 +84,24 @@ pub async fn resume_queue(
     }
     let was_paused = store::resume_queue(tx, name).await?;
     Ok((was_paused, Applied { queues: vec![name.to_owned()], scheduled: false }))
+}
+
+/// Sets how many jobs of a queue run at a time in all processes, from 1, or takes that limit away. What runs already goes on;
+/// jobs that run alone because a process died over them are not counted. Returns whom to wake.
+///
+/// # Errors
+/// [`QueueError::Unknown`].
+pub async fn limit_queue(
+    tx: &mut PgConnection,
+    clock: &Clock,
+    name: &str,
+    most: Option<u16>,
+) -> Result<Applied, QueueError> {
+    if store::list_queues(tx, clock.shift_us(), Some(name)).await?.is_empty() {
+        return Err(QueueError::Unknown);
+    }
+    store::limit_queue(tx, name, most.map(|most| i32::from(most.max(1)))).await?;
+    Ok(Applied { queues: vec![name.to_owned()], scheduled: false })
 }
 
 /// How many jobs of a queue run, or are claimed to be run: none are left once a stopped queue is drained. Reads all live

@@ -19,6 +19,10 @@ pub struct Claimed {
     pub crash_count: i16,
     pub deduped: bool,
     pub workflow_id: Option<i64>,
+    /// What it passed: a place in it is free once it is through.
+    pub gate: Option<String>,
+    /// The queue under whose limit it was claimed: likewise.
+    pub limited: Option<Arc<str>>,
     /// What its step stands on, read when it was claimed; a step without it reads for itself.
     pub pending: Option<Pending>,
     /// Held by a job that runs alone in its process.
@@ -48,6 +52,8 @@ impl Claimed {
             crash_count: row.crash_count,
             deduped: row.deduped,
             workflow_id: row.workflow_id,
+            gate: row.gate,
+            limited: None,
             pending,
             alone,
             companions: Vec::new(),

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::claimed::{Claimed, Fault, Verdict};
 use super::fetch::bounded;
+use super::gates;
 use super::session::{Acknowledgement, Retrying, Session};
 use crate::effect::Applied;
 use crate::job::{Failure, JobError, JobId, Retry, is_transient};
@@ -47,7 +48,9 @@ pub async fn complete(
             return;
         }
         let mut busy = Busy::new();
+        gates::report(&session, &batch).await;
         write(&session, &planned(&session, &batch), &mut busy).await;
+        gates::leave(&session, &batch);
         // Only now: a job that ran alone keeps its turn until its end is written.
         batch.retain(|of| busy.contains(&of.job.lease.job.0));
     }
@@ -298,6 +301,8 @@ mod tests {
             crash_count,
             deduped: false,
             workflow_id,
+            gate: None,
+            limited: None,
             pending: None,
             alone: None,
             companions: Vec::new(),

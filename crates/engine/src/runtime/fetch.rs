@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::backend::Buffer;
 use super::claimed::{Alone, Claimed};
 use super::session::{Retrying, Session, jittered};
+use crate::job::Queue;
 use crate::store::{self, ClaimRow, ClaimedBy, Pending};
 
 /// How long jobs that must run alone may follow each other before the others have a turn again.
@@ -18,8 +19,8 @@ const ALONE_SLICE: Duration = Duration::from_secs(1);
 pub const PROBING: &str = "probing:";
 
 /// Keeps one queue's buffer filled until the session stops, and then gives back what nobody began.
-pub async fn fetch(session: Arc<Session>, queue: String, buffer: Buffer, sender: mpsc::Sender<Arc<Claimed>>) {
-    let mut bell = session.waker.bells.listen(&queue);
+pub async fn fetch(session: Arc<Session>, queue: Queue, buffer: Buffer, sender: mpsc::Sender<Arc<Claimed>>) {
+    let mut bell = session.waker.bells.listen(queue.name);
     // Half a buffer at a time: the other half keeps the workers busy meanwhile.
     let batch = (sender.max_capacity() / 2).max(1);
     let mut retrying = Retrying::default();
@@ -32,13 +33,12 @@ pub async fn fetch(session: Arc<Session>, queue: String, buffer: Buffer, sender:
         let Ok(permits) = permits else { break };
         bell.mark_unchanged();
         let by = session.next_claim();
-        let claimed = claim(&session, &queue, by, batch).await;
-        match claimed {
-            Ok(rows) => {
+        match claim(&session, queue, by, batch).await {
+            Ok((rows, limited)) => {
                 retrying.reset();
                 let full = rows.len() == batch;
                 let steps = load_steps(&session, &rows).await;
-                for (permit, job) in permits.zip(together(&session, rows, steps)) {
+                for (permit, job) in permits.zip(together(&session, rows, limited, steps)) {
                     permit.send(Arc::new(job));
                 }
                 if !full {
@@ -47,7 +47,7 @@ pub async fn fetch(session: Arc<Session>, queue: String, buffer: Buffer, sender:
             }
             Err(error) => {
                 drop(permits);
-                tracing::warn!(queue, %error, "claiming failed; trying again");
+                tracing::warn!(queue = queue.name, %error, "claiming failed; trying again");
                 session.doubt(by);
                 tokio::select! { () = session.stopping.cancelled() => break, () = retrying.wait() => {} }
             }
@@ -56,12 +56,18 @@ pub async fn fetch(session: Arc<Session>, queue: String, buffer: Buffer, sender:
     session.release(buffer.close());
 }
 
-/// Neighbours of a kind whose jobs run together become one, up to the most that it takes.
-fn together(session: &Session, rows: Vec<ClaimRow>, mut steps: HashMap<i64, Pending>) -> Vec<Claimed> {
+/// `limited` is the queue whose limit they were claimed under. Neighbours of a kind whose jobs run together become one, up to the most that it takes.
+fn together(
+    session: &Session,
+    rows: Vec<ClaimRow>,
+    limited: Option<Arc<str>>,
+    mut steps: HashMap<i64, Pending>,
+) -> Vec<Claimed> {
     let mut jobs: Vec<Claimed> = Vec::with_capacity(rows.len());
     for row in rows {
         let pending = row.workflow_id.and_then(|id| steps.remove(&id));
-        let job = Claimed::new(row, pending, None);
+        let mut job = Claimed::new(row, pending, None);
+        job.limited.clone_from(&limited);
         let batch_max = session.dispatch.kind(&job.kind).map_or(1, |kind| kind.batch_max);
         match jobs.last_mut() {
             Some(first) if first.kind == job.kind && first.companions.len() + 1 < batch_max => {
@@ -73,21 +79,26 @@ fn together(session: &Session, rows: Vec<ClaimRow>, mut steps: HashMap<i64, Pend
     jobs
 }
 
+/// Answers the queue as well, when they were claimed under its limit.
 async fn claim(
     session: &Session,
-    queue: &str,
+    queue: Queue,
     by: ClaimedBy,
     limit: usize,
-) -> Result<Vec<ClaimRow>, sqlx::Error> {
+) -> Result<(Vec<ClaimRow>, Option<Arc<str>>), sqlx::Error> {
     let mut conn = session.hot.acquire().await?;
-    let claiming = store::claim(&mut conn, queue, by, limit as i64);
-    let rows = bounded(session, claiming).await?;
+    let mut rows = bounded(session, store::claim(&mut conn, queue.name, by, limit as i64)).await?;
+    let mut limited = None;
+    if rows.is_empty() {
+        let most = queue.concurrency.min(limit) as i64;
+        rows = bounded(session, store::claim_limited(&mut conn, queue.name, by, most)).await?;
+        limited = Some(Arc::from(queue.name));
+    }
     fail::fail_point!("engine::after_claim");
     if !rows.is_empty() {
-        metrics::counter!("sira_jobs_claimed_total", "queue" => queue.to_owned())
-            .increment(rows.len() as u64);
+        metrics::counter!("sira_jobs_claimed_total", "queue" => queue.name).increment(rows.len() as u64);
     }
-    Ok(rows)
+    Ok((rows, limited))
 }
 
 /// What the claimed steps stand on, in one statement. Best effort: a step that finds nothing here reads for itself.

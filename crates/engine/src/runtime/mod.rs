@@ -7,6 +7,7 @@ mod claimed;
 mod completer;
 mod dispatch;
 mod fetch;
+mod gates;
 mod layers;
 mod renew;
 mod session;
@@ -80,6 +81,7 @@ pub(crate) async fn start<C: Clone + Send + Sync + 'static>(
         queues.iter().map(|queue| queue.name.to_owned()).collect::<BTreeSet<_>>().into_iter().collect();
     let mut conn = own.acquire().await?;
     slots::declare(&mut conn, &registry.schedules, engine.clock.now()).await?;
+    store::gates::declare(&mut conn, &registry.gates()).await?;
     let id =
         store::open_session(&mut conn, &settings.host, &settings.version, &names, settings.lease_ttl).await?;
     drop(conn);
@@ -101,6 +103,7 @@ pub(crate) async fn start<C: Clone + Send + Sync + 'static>(
     let mut upkeep = JoinSet::new();
     upkeep.spawn(renew::renew(Arc::clone(&session), own.clone()));
     upkeep.spawn(upkeep::timers(Arc::clone(&session)));
+    upkeep.spawn(gates::keep(Arc::clone(&session)));
     upkeep.spawn(upkeep::upkeep(Arc::clone(&session), for_upkeep));
     upkeep.spawn(upkeep::listen(Arc::clone(&session), for_listening));
     let mut workers = JoinSet::new();
@@ -108,7 +111,7 @@ pub(crate) async fn start<C: Clone + Send + Sync + 'static>(
         let capacity = session.settings.prefetch.max(queue.concurrency);
         let (sender, receiver) = mpsc::channel(capacity);
         let buffer = Buffer::new(receiver);
-        let fetcher = fetch::fetch(Arc::clone(&session), queue.name.to_owned(), buffer.clone(), sender);
+        let fetcher = fetch::fetch(Arc::clone(&session), *queue, buffer.clone(), sender);
         workers.spawn(fetcher);
         workers.spawn(work(Arc::clone(&session), queue.name.to_owned(), buffer, queue.concurrency));
     }

@@ -15,6 +15,7 @@ use crate::error::EngineError;
 pub struct JobRow {
     pub kind: String,
     pub queue: String,
+    pub gate: Option<String>,
     pub priority: i16,
     pub run_at: Option<DateTime<Utc>>,
     pub attempts_max: i16,
@@ -24,10 +25,18 @@ pub struct JobRow {
     pub tags: Vec<String>,
 }
 
+impl JobRow {
+    /// Nothing to fold into, nothing to wait for, nothing beside it.
+    fn is_plain(&self) -> bool {
+        self.dedupe_key.is_none() && self.tags.is_empty() && self.gate.is_none()
+    }
+}
+
 /// What a write made due.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Due {
-    pub queue: String,
+    /// Whom to wake.
+    pub bell: String,
     pub scheduled: bool,
 }
 
@@ -36,6 +45,7 @@ impl From<&NewJob> for JobRow {
         Self {
             kind: job.spec.name.to_owned(),
             queue: job.spec.queue.name.to_owned(),
+            gate: job.gate.clone(),
             priority: job.priority,
             run_at: job.run_at,
             attempts_max: job.spec.retry.attempts_max.cast_signed(),
@@ -70,18 +80,17 @@ pub async fn insert_jobs(
         return Ok(Applied::default());
     }
     let due = if let [row] = rows.as_slice()
-        && row.dedupe_key.is_none()
-        && row.tags.is_empty()
+        && row.is_plain()
     {
         vec![insert_one(tx, clock, row).await?]
-    } else if rows.iter().all(|row| row.dedupe_key.is_none() && row.tags.is_empty()) {
+    } else if rows.iter().all(JobRow::is_plain) {
         insert_plain(tx, clock, &rows).await?
     } else {
         insert_keyed(tx, clock, &without_twins(rows)).await?
     };
     Ok(Applied {
         scheduled: due.iter().any(|due| due.scheduled),
-        queues: due.into_iter().map(|due| due.queue).collect(),
+        queues: due.into_iter().map(|due| due.bell).collect(),
     })
 }
 
@@ -92,7 +101,7 @@ async fn insert_one(tx: &mut PgConnection, clock: &Clock, row: &JobRow) -> Resul
         values ($1, $2, $3,
             case when $4::timestamptz > now() + $8::bigint * interval '1 microsecond' then 'scheduled' else 'ready' end,
             coalesce($4, now() + $8::bigint * interval '1 microsecond'), $5, $6, $7)
-        returning queue, state = 'scheduled' as "scheduled!""#,
+        returning queue as bell, state = 'scheduled' as "scheduled!""#,
         row.kind,
         row.queue,
         row.priority,
@@ -106,7 +115,7 @@ async fn insert_one(tx: &mut PgConnection, clock: &Clock, row: &JobRow) -> Resul
     .await
 }
 
-/// Rows without key and tags: nothing to fold into, nothing beside them.
+/// Plain rows alone.
 async fn insert_plain(
     tx: &mut PgConnection,
     clock: &Clock,
@@ -123,7 +132,7 @@ async fn insert_plain(
                 (select now() + $8::bigint * interval '1 microsecond' as now) as t
             returning queue, state
         )
-        select queue as "queue!", bool_or(state = 'scheduled') as "scheduled!" from written group by queue"#,
+        select queue as "bell!", bool_or(state = 'scheduled') as "scheduled!" from written group by queue"#,
         &rows.iter().map(|row| row.kind.as_str()).collect::<Vec<_>>() as &[&str],
         &rows.iter().map(|row| row.queue.as_str()).collect::<Vec<_>>() as &[&str],
         &rows.iter().map(|row| row.priority).collect::<Vec<_>>(),
@@ -146,23 +155,24 @@ async fn insert_keyed(
     sqlx::query_as!(
         Due,
         r#"with input as materialized (
-            select nextval('engine.jobs_id_seq') as id, i.kind, i.queue, i.priority, i.attempts_max, i.dedupe_key,
+            select nextval('engine.jobs_id_seq') as id, i.kind, i.queue, i.gate, i.priority, i.attempts_max, i.dedupe_key,
                 i.payload, i.workflow_id, i.tags, coalesce(i.run_at, t.now) as run_at,
-                case when i.run_at > t.now then 'scheduled' else 'ready' end as state
+                case when i.run_at > t.now then 'scheduled' when i.gate is not null then 'held' else 'ready' end
+                    as state
             from unnest($1::text[], $2::text[], $3::smallint[], $4::timestamptz[], $5::smallint[], $6::text[],
-                $7::jsonb[], $8::bigint[], $9::jsonb[])
-                as i (kind, queue, priority, run_at, attempts_max, dedupe_key, payload, workflow_id, tags),
+                $7::jsonb[], $8::bigint[], $9::jsonb[], $11::text[])
+                as i (kind, queue, priority, run_at, attempts_max, dedupe_key, payload, workflow_id, tags, gate),
                 (select now() + $10::bigint * interval '1 microsecond' as now) as t
         ), written as (
             insert into engine.jobs
-                (id, kind, queue, priority, state, run_at, attempts_max, dedupe_key, payload, workflow_id)
+                (id, kind, queue, gate, priority, state, run_at, attempts_max, dedupe_key, payload, workflow_id)
                 overriding system value
-            select id, kind, queue, priority, state, run_at, attempts_max, dedupe_key, payload, workflow_id
+            select id, kind, queue, gate, priority, state, run_at, attempts_max, dedupe_key, payload, workflow_id
             from input order by kind, dedupe_key, id
-            on conflict (kind, dedupe_key) where dedupe_key is not null and state in ('scheduled', 'ready')
+            on conflict (kind, dedupe_key) where dedupe_key is not null and state in ('scheduled', 'held', 'ready')
             do update set run_at = least(jobs.run_at, excluded.run_at),
                 priority = least(jobs.priority, excluded.priority),
-                state = case when excluded.state = 'ready' then 'ready' else jobs.state end
+                state = case when jobs.state = 'scheduled' then excluded.state else jobs.state end
             returning id, kind, dedupe_key, queue, state
         ), tagged as (
             insert into engine.job_tags (tag, job_id)
@@ -172,7 +182,9 @@ async fn insert_keyed(
             order by 1, 2
             on conflict do nothing
         )
-        select queue as "queue!", bool_or(state = 'scheduled') as "scheduled!" from written group by queue"#,
+        select case when state = 'held' then 'gates:' else queue end as "bell!",
+            bool_or(state = 'scheduled') as "scheduled!"
+        from written group by 1"#,
         &rows.iter().map(|row| row.kind.clone()).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.queue.clone()).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.priority).collect::<Vec<_>>(),
@@ -183,6 +195,7 @@ async fn insert_keyed(
         &rows.iter().map(|row| row.workflow_id).collect::<Vec<_>>() as _,
         &tags,
         clock.shift_us(),
+        &rows.iter().map(|row| row.gate.clone()).collect::<Vec<_>>() as _,
     )
     .fetch_all(tx)
     .await
@@ -220,6 +233,7 @@ mod tests {
         JobRow {
             kind: kind.to_owned(),
             queue: "q".to_owned(),
+            gate: None,
             priority: 0,
             run_at: run_at.and_then(|s| DateTime::from_timestamp(s, 0)),
             attempts_max: 1,

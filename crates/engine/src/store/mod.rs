@@ -6,8 +6,9 @@
 mod enqueue;
 mod fence;
 mod finish;
+pub mod gates;
+pub mod limits;
 mod partitions;
-pub mod paused;
 mod put_back;
 mod queues;
 pub mod schedules;
@@ -22,7 +23,9 @@ pub use fence::{begin_external, complete_all, complete_one};
 pub use finish::{Ending, finish};
 pub use partitions::{delete_history, drop_partitions, ensure_partitions};
 pub use put_back::{PutBack, Return, put_back};
-pub use queues::{ClaimRow, ClaimedBy, Unbegun, claim, claim_probing, find_claim, has_probing};
+pub use queues::{
+    ClaimRow, ClaimedBy, Unbegun, claim, claim_limited, claim_probing, find_claim, has_probing,
+};
 pub use queues::{next_due_us, notify, promote, queue_ages, wake_workflows};
 pub use sessions::{CRASHES_MAX, Rescued, bound_transactions, close_session, fix_plans, open_session};
 pub use sessions::{ping, renew_session, rescue};

@@ -150,11 +150,36 @@ pub async fn list_attempts(conn: &mut PgConnection, id: i64) -> Result<Vec<Attem
 
 pub async fn is_paused(conn: &mut PgConnection, queue: &str) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"select exists (select from engine.paused_queues where name = $1) as "paused!""#,
+        r#"select exists (select from engine.queues where name = $1 and paused_at is not null) as "paused!""#,
         queue
     )
     .fetch_one(conn)
     .await
+}
+
+/// What holds a job that is due: its gate's breaker, its rate or the provider's own time, or those before it.
+pub async fn why_held(
+    conn: &mut PgConnection,
+    id: i64,
+    shift_us: i64,
+) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select case when g.open_until is not null then 'breaker'
+            when g.blocked_until > t.now or g.rate_per_s is not null
+                and g.tokens + g.rate_per_s * extract(epoch from t.now - g.refilled_at) < 1 then 'rate_limit'
+            when g.concurrency_max is not null or g.name is null and exists (
+                select from engine.jobs p where p.gate = j.gate and p.state in ('ready', 'running')) then 'concurrency'
+            end as why
+        from engine.jobs j
+        cross join (select now() + $2::bigint * interval '1 microsecond' as now) as t
+        left join engine.gates g on g.name = j.gate
+        where j.id = $1 and j.state = 'held'"#,
+        id,
+        shift_us
+    )
+    .fetch_optional(conn)
+    .await
+    .map(Option::flatten)
 }
 
 pub async fn count_jobs(conn: &mut PgConnection) -> Result<Vec<QueueCount>, sqlx::Error> {
@@ -268,7 +293,8 @@ pub async fn list_ended(conn: &mut PgConnection, ids: &[i64]) -> Result<Vec<i64>
 /// A job that was to be retried.
 pub struct Retried {
     pub id: i64,
-    pub queue: String,
+    /// Whom to wake.
+    pub bell: String,
     /// It is there still; else it folded into its twin.
     pub kept: bool,
 }
@@ -285,21 +311,22 @@ pub async fn retry_jobs(
         Retried,
         r#"with gone as (
             delete from engine.jobs where id = any($1) and state in ('scheduled', 'dead')
-            returning id, kind, queue, priority, attempts_max, attempt, crash_count, probing, lease,
+            returning id, kind, queue, gate, priority, attempts_max, attempt, crash_count, probing, lease,
                 case when external_at is null then dedupe_key end as dedupe_key,
                 case when external_at is not null or dedupe_key is null then id end as apart,
                 workflow_id, external_at, trace_parent, payload, error, created_at
         ), kept as (
-            insert into engine.jobs (id, kind, queue, priority, state, run_at, attempt, attempts_max, crash_count,
+            insert into engine.jobs (id, kind, queue, gate, priority, state, run_at, attempt, attempts_max, crash_count,
                 probing, lease, dedupe_key, workflow_id, external_at, trace_parent, payload, error, created_at)
                 overriding system value
             select distinct on (kind, dedupe_key, apart)
-                id, kind, queue, priority, 'ready', now() + $2::bigint * interval '1 microsecond', 0, attempts_max,
+                id, kind, queue, gate, priority, case when gate is null then 'ready' else 'held' end, now() + $2::bigint * interval '1 microsecond', 0, attempts_max,
                 0, probing or crash_count > 0, lease, dedupe_key, workflow_id, external_at, trace_parent, payload,
                 error, created_at
             from gone order by kind, dedupe_key, apart, id
-            on conflict (kind, dedupe_key) where dedupe_key is not null and state in ('scheduled', 'ready')
-            do update set run_at = least(jobs.run_at, excluded.run_at), state = 'ready',
+            on conflict (kind, dedupe_key) where dedupe_key is not null and state in ('scheduled', 'held', 'ready')
+            do update set run_at = least(jobs.run_at, excluded.run_at),
+                state = case when jobs.state = 'scheduled' then excluded.state else jobs.state end,
                 probing = jobs.probing or excluded.probing
             returning id
         ), merged as (
@@ -308,7 +335,9 @@ pub async fn retry_jobs(
             select id, kind, queue, 'merged', attempt, dedupe_key, workflow_id, payload, error, created_at
             from gone where not exists (select from kept where kept.id = gone.id)
         )
-        select id, queue, exists (select from kept where kept.id = gone.id) as "kept!" from gone"#,
+        select id, case when gate is null then queue else 'gates:' end as "bell!",
+            exists (select from kept where kept.id = gone.id) as "kept!"
+        from gone"#,
         ids,
         shift_us
     )

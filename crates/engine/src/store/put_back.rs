@@ -175,7 +175,7 @@ async fn put_back_folding(
         ), gone as (
             delete from engine.jobs j using input i
             where j.id = i.id and j.lease = i.lease and j.state = 'running'
-            returning j.id, j.kind, j.queue, j.priority, i.state, i.run_at, j.attempt, j.attempts_max,
+            returning j.id, j.kind, j.queue, j.gate, j.priority, i.state, i.run_at, j.attempt, j.attempts_max,
                 (j.crash_count + i.crashed::int)::smallint as crash_count, i.probing, j.lease, j.session,
                 case when j.external_at is null then j.dedupe_key end as dedupe_key,
                 case when j.external_at is not null then j.id end as unfolded,
@@ -187,16 +187,16 @@ async fn put_back_folding(
             select id, lease, attempt, session, started_at, outcome, attempt_error, run_at, waits_for
             from gone where outcome is not null
         ), kept as (
-            insert into engine.jobs (id, kind, queue, priority, state, run_at, attempt, attempts_max, crash_count,
+            insert into engine.jobs (id, kind, queue, gate, priority, state, run_at, attempt, attempts_max, crash_count,
                 probing, lease, dedupe_key, workflow_id, external_at, trace_parent, payload, error, created_at)
                 overriding system value
-            select distinct on (kind, dedupe_key, unfolded) id, kind, queue, priority, state, run_at,
+            select distinct on (kind, dedupe_key, unfolded) id, kind, queue, gate, priority, state, run_at,
                 attempt - refund::int, attempts_max, crash_count, probing, lease, dedupe_key, workflow_id,
                 external_at, trace_parent, payload, error, created_at
             from gone order by kind, dedupe_key, unfolded, run_at, id
-            on conflict (kind, dedupe_key) where dedupe_key is not null and state in ('scheduled', 'ready')
+            on conflict (kind, dedupe_key) where dedupe_key is not null and state in ('scheduled', 'held', 'ready')
             do update set run_at = least(jobs.run_at, excluded.run_at),
-                state = case when excluded.state = 'ready' then 'ready' else jobs.state end,
+                state = case when jobs.state = 'scheduled' then excluded.state else jobs.state end,
                 crash_count = greatest(jobs.crash_count, excluded.crash_count),
                 probing = jobs.probing or excluded.probing
             returning id, kind, dedupe_key

@@ -1,14 +1,15 @@
 //! Claiming, and making due what was scheduled.
 
 use serde_json::value::RawValue;
-use sqlx::PgConnection;
 use sqlx::types::Json;
+use sqlx::{Connection, PgConnection};
 
 /// A claimed job.
 #[derive(Debug)]
 pub struct ClaimRow {
     pub id: i64,
     pub kind: String,
+    pub gate: Option<String>,
     pub priority: i16,
     pub lease: i64,
     pub attempt: i16,
@@ -27,8 +28,8 @@ pub struct ClaimedBy {
     pub claim: i64,
 }
 
-/// Takes up to `limit` of a queue's next jobs; none of a queue that is stopped. A session that was given up claims nothing: the share lock on its
-/// row waits for a rescue under way and then finds no row.
+/// Takes up to `limit` of a queue's next jobs; none of a queue that is stopped or limited ([`claim_limited`]). A session that
+/// was given up claims nothing: the share lock on its row waits for a rescue under way and then finds no row.
 pub async fn claim(
     conn: &mut PgConnection,
     queue: &str,
@@ -39,13 +40,13 @@ pub async fn claim(
         ClaimRow,
         r#"with me as (
             select id from engine.sessions
-            where id = $3 and not exists (select from engine.paused_queues where name = $1) for key share)
+            where id = $3 and not exists (select from engine.queues where name = $1) for key share)
         update engine.jobs set state = 'running', session = $3, claim = $4, lease = lease + 1,
             attempt = attempt + 1
         where ctid = any(array(
             select ctid from engine.jobs where queue = $1 and state = 'ready' and not probing
             order by priority, id limit $2 * (select count(*) from me) for update skip locked))
-        returning id, kind, priority, lease, attempt, attempts_max, crash_count,
+        returning id, kind, gate, priority, lease, attempt, attempts_max, crash_count,
             dedupe_key is not null as "deduped!", workflow_id, payload as "payload: Json<Box<RawValue>>""#,
         queue,
         limit,
@@ -54,6 +55,53 @@ pub async fn claim(
     )
     .fetch_all(conn)
     .await?;
+    rows.sort_unstable_by_key(|row| (row.priority, row.id));
+    Ok(rows)
+}
+
+/// As [`claim`] from a queue with a limit: no more than are left of it in all processes, and of this one's own
+/// `concurrency`, so that no place is held by a job that waits for a worker.
+pub async fn claim_limited(
+    conn: &mut PgConnection,
+    queue: &str,
+    by: ClaimedBy,
+    concurrency: i64,
+) -> Result<Vec<ClaimRow>, sqlx::Error> {
+    let mut tx = conn.begin().await?;
+    // Locked first, in a statement of its own: the count below sees what the claim before took.
+    let most = sqlx::query_scalar!(
+        r#"select concurrency_max::bigint as "most!" from engine.queues
+        where name = $1 and paused_at is null and concurrency_max is not null for update"#,
+        queue
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(most) = most else { return Ok(Vec::new()) };
+    let mut rows = sqlx::query_as!(
+        ClaimRow,
+        r#"with me as (select id from engine.sessions where id = $3 for key share),
+        taken as (
+            select count(*) as by_all, count(*) filter (where session = $3) as by_me
+            from engine.jobs where queue = $1 and limited and state = 'running'
+        )
+        update engine.jobs set state = 'running', session = $3, claim = $4, lease = lease + 1,
+            attempt = attempt + 1, limited = true
+        where ctid = any(array(
+            select ctid from engine.jobs where queue = $1 and state = 'ready' and not probing
+            order by priority, id
+            limit (select greatest(least($2 - by_all, $5 - by_me), 0) from taken) * (select count(*) from me)
+            for update skip locked))
+        returning id, kind, gate, priority, lease, attempt, attempts_max, crash_count,
+            dedupe_key is not null as "deduped!", workflow_id, payload as "payload: Json<Box<RawValue>>""#,
+        queue,
+        most,
+        by.session,
+        by.claim,
+        concurrency,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
     rows.sort_unstable_by_key(|row| (row.priority, row.id));
     Ok(rows)
 }
@@ -71,9 +119,9 @@ pub async fn claim_probing(
             attempt = attempt + 1
         where ctid = any(array(
             select ctid from engine.jobs where queue = any($1) and state = 'ready' and probing
-                and not exists (select from engine.paused_queues p where p.name = jobs.queue)
+                and not exists (select from engine.queues q where q.name = jobs.queue and q.paused_at is not null)
             order by id limit (select count(*) from me) for update skip locked))
-        returning id, kind, priority, lease, attempt, attempts_max, crash_count,
+        returning id, kind, gate, priority, lease, attempt, attempts_max, crash_count,
             dedupe_key is not null as "deduped!", workflow_id, payload as "payload: Json<Box<RawValue>>""#,
         queues,
         by.session,
@@ -88,7 +136,7 @@ pub async fn has_probing(conn: &mut PgConnection, queues: &[String]) -> Result<b
     sqlx::query_scalar!(
         r#"select exists (
             select from engine.jobs where queue = any($1) and state = 'ready' and probing
-                and not exists (select from engine.paused_queues p where p.name = jobs.queue)) as "waits!""#,
+                and not exists (select from engine.queues q where q.name = jobs.queue and q.paused_at is not null)) as "waits!""#,
         queues
     )
     .fetch_one(conn)
@@ -117,15 +165,15 @@ pub async fn find_claim(conn: &mut PgConnection, by: ClaimedBy) -> Result<Vec<Un
     .await
 }
 
-/// Makes up to `limit` due jobs ready. Returns a queue per job.
+/// Makes up to `limit` due jobs ready, or held where they have a gate. Returns for each whom to wake.
 pub async fn promote(conn: &mut PgConnection, shift_us: i64, limit: i64) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar!(
-        "update engine.jobs set state = 'ready'
+        "update engine.jobs set state = case when gate is null then 'ready' else 'held' end
         where ctid = any(array(
             select ctid from engine.jobs
             where state = 'scheduled' and run_at <= now() + $1::bigint * interval '1 microsecond'
             order by run_at limit $2 for update skip locked))
-        returning queue",
+        returning case when gate is null then queue else 'gates:' end as \"bell!\"",
         shift_us,
         limit
     )

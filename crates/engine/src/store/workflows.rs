@@ -15,6 +15,7 @@ pub fn step_job(id: i64, kind: &str, queue: String, attempts_max: i16) -> JobRow
     JobRow {
         kind: step_kind(kind),
         queue,
+        gate: None,
         priority: 0,
         run_at: None,
         attempts_max,
