@@ -146,18 +146,7 @@ fn react(event: &Event, now: DateTime<Utc>, waiting_alarm_after: Duration) -> Ve
         | Event::TeamCreated { .. }
         | Event::UserCreated { .. }
         | Event::ExtensionSet { .. }
-        | Event::BackupTaken { .. }
-        | Event::BackupRestored { .. }
-        | Event::JobRetried { .. }
-        | Event::JobCancelled { .. }
-        | Event::QueuePaused { .. }
-        | Event::QueueResumed { .. }
-        | Event::LimitsEdited { .. }
-        | Event::GateReset { .. }
-        | Event::ScheduleEdited { .. }
-        | Event::SchedulePaused { .. }
-        | Event::ScheduleResumed { .. }
-        | Event::ScheduleRun { .. }
+        | Event::Operated(_)
         | Event::SignedIn { .. }
         | Event::SignInRefused { .. } => Vec::new(),
     }
@@ -189,12 +178,12 @@ mod tests {
     use chrono::DateTime;
     use sira_domain::calls::CallStatus;
     use sira_domain::consents::Channel;
+    use sira_domain::event::OperatorAct;
     use sira_domain::nouns::{
         CalendarId, CallId, CampaignId, CoolingOffId, FollowUpId, ImportId, InboundId, NoteId,
         RoutingBatchId, SlaTimerId, TeamId, UserId,
     };
     use sira_domain::sla::Target;
-    use sira_engine::JobId;
 
     use super::*;
 
@@ -374,26 +363,7 @@ mod tests {
             (Event::TeamCreated { team: TeamId::new() }, vec![]),
             (Event::UserCreated { user, role: "agent" }, vec![]),
             (Event::ExtensionSet { user, set: true }, vec![]),
-            (Event::BackupTaken { at: later, bytes: 1 }, vec![]),
-            (Event::BackupRestored { at: later }, vec![]),
-            (Event::JobRetried { job: JobId(1) }, vec![]),
-            (Event::JobCancelled { job: JobId(1), reason: "obsolete".into() }, vec![]),
-            (
-                Event::ScheduleEdited {
-                    schedule: "s".into(),
-                    cron: "0 3 * * *".into(),
-                    time_zone: "UTC".into(),
-                    catch_up: "all".into(),
-                },
-                vec![],
-            ),
-            (Event::QueuePaused { queue: "q".into(), reason: "maintenance".into() }, vec![]),
-            (Event::QueueResumed { queue: "q".into() }, vec![]),
-            (Event::LimitsEdited { of: "queue:q".into(), limits: serde_json::Value::Null }, vec![]),
-            (Event::GateReset { gate: "g".into() }, vec![]),
-            (Event::SchedulePaused { schedule: "s".into(), reason: "obsolete".into() }, vec![]),
-            (Event::ScheduleResumed { schedule: "s".into() }, vec![]),
-            (Event::ScheduleRun { schedule: "s".into(), job: JobId(1) }, vec![]),
+            (Event::Operated(OperatorAct::QueueResumed { queue: "q".into() }), vec![]),
             (Event::SignedIn { user }, vec![]),
             (Event::SignInRefused { user: None }, vec![]),
         ];

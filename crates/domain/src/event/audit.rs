@@ -121,37 +121,7 @@ impl Event {
             Self::ExtensionSet { user, set } => {
                 Entry::new("user.extension_set", "user", user, json!({ "set": set }))
             }
-            Self::BackupTaken { at, bytes } => {
-                Entry::new("backup.taken", "database", &"sira", json!({ "at": at, "bytes": bytes }))
-            }
-            Self::BackupRestored { at } => {
-                Entry::new("backup.restored", "database", &"sira", json!({ "at": at }))
-            }
-            Self::JobRetried { job } => Entry::new("job.retried", "job", job, json!({})),
-            Self::JobCancelled { job, reason } => {
-                Entry::new("job.cancelled", "job", job, json!({ "reason": reason }))
-            }
-            Self::QueuePaused { queue, reason } => {
-                Entry::new("queue.paused", "queue", queue, json!({ "reason": reason }))
-            }
-            Self::QueueResumed { queue } => Entry::new("queue.resumed", "queue", queue, json!({})),
-            Self::LimitsEdited { of, limits } => Entry::new("limits.edited", "limits", of, limits.clone()),
-            Self::GateReset { gate } => Entry::new("gate.reset", "gate", gate, json!({})),
-            Self::ScheduleEdited { schedule, cron, time_zone, catch_up } => Entry::new(
-                "schedule.edited",
-                "schedule",
-                schedule,
-                json!({ "cron": cron, "time_zone": time_zone, "catch_up": catch_up }),
-            ),
-            Self::SchedulePaused { schedule, reason } => {
-                Entry::new("schedule.paused", "schedule", schedule, json!({ "reason": reason }))
-            }
-            Self::ScheduleResumed { schedule } => {
-                Entry::new("schedule.resumed", "schedule", schedule, json!({}))
-            }
-            Self::ScheduleRun { schedule, job } => {
-                Entry::new("schedule.run", "schedule", schedule, json!({ "job": job }))
-            }
+            Self::Operated(act) => act.entry(),
             Self::SignedIn { user } => Entry::new("user.signed_in", "user", user, json!({})),
             Self::SignInRefused { user } => Entry::new(
                 "user.sign_in_refused",

@@ -6,10 +6,10 @@
 
 mod audit;
 mod live;
+mod operator;
 mod timeline;
 
 use chrono::{DateTime, Utc};
-use sira_engine::JobId;
 
 use crate::calls::CallStatus;
 use crate::consents::Channel;
@@ -18,6 +18,8 @@ use crate::nouns::{
     RoutingBatchId, SlaTimerId, TeamId, UserId,
 };
 use crate::sla::Target;
+
+pub use operator::OperatorAct;
 
 /// Most ids that one event carries; what is about more is recorded in chunks.
 pub const IDS_MAX: usize = 1000;
@@ -507,84 +509,8 @@ pub enum Event {
         /// Whether there is one now.
         set: bool,
     },
-    /// A backup of the database was completed.
-    BackupTaken {
-        /// What the backup stands for: when its snapshot was taken.
-        at: DateTime<Utc>,
-        /// The dump's size.
-        bytes: u64,
-    },
-    /// This database was restored from a backup.
-    BackupRestored {
-        /// When the backup's snapshot was taken.
-        at: DateTime<Utc>,
-    },
-    /// An operator made a job due again.
-    JobRetried {
-        /// The job.
-        job: JobId,
-    },
-    /// An operator ended a job that had not run to its end.
-    JobCancelled {
-        /// The job.
-        job: JobId,
-        /// The operator's words, without contacts.
-        reason: String,
-    },
-    /// An operator stopped a queue.
-    QueuePaused {
-        /// Its name.
-        queue: String,
-        /// The operator's words, without contacts.
-        reason: String,
-    },
-    /// An operator let a queue go on.
-    QueueResumed {
-        /// Its name.
-        queue: String,
-    },
-    /// An operator changed the limits of a queue or a gate.
-    LimitsEdited {
-        /// `queue:` or `gate:`, and its name.
-        of: String,
-        /// The limits that it has now.
-        limits: serde_json::Value,
-    },
-    /// An operator closed a gate's breaker.
-    GateReset {
-        /// Its name.
-        gate: String,
-    },
-    /// An operator changed when a schedule fires, or what happens with slots that it missed.
-    ScheduleEdited {
-        /// Its name.
-        schedule: String,
-        /// The expression that it has now.
-        cron: String,
-        /// The zone that it has now.
-        time_zone: String,
-        /// What happens with missed slots now.
-        catch_up: String,
-    },
-    /// An operator stopped a schedule.
-    SchedulePaused {
-        /// Its name.
-        schedule: String,
-        /// The operator's words, without contacts.
-        reason: String,
-    },
-    /// An operator let a schedule go on.
-    ScheduleResumed {
-        /// Its name.
-        schedule: String,
-    },
-    /// An operator ran a schedule's job beside its slots.
-    ScheduleRun {
-        /// Its name.
-        schedule: String,
-        /// The job.
-        job: JobId,
-    },
+    /// An operator did something to the machinery.
+    Operated(OperatorAct),
     /// Somebody signed in.
     SignedIn {
         /// The user.

@@ -172,18 +172,7 @@ impl Event {
             | Self::TeamCreated { .. }
             | Self::UserCreated { .. }
             | Self::ExtensionSet { .. }
-            | Self::BackupTaken { .. }
-            | Self::BackupRestored { .. }
-            | Self::JobRetried { .. }
-            | Self::JobCancelled { .. }
-            | Self::QueuePaused { .. }
-            | Self::QueueResumed { .. }
-            | Self::LimitsEdited { .. }
-            | Self::GateReset { .. }
-            | Self::ScheduleEdited { .. }
-            | Self::SchedulePaused { .. }
-            | Self::ScheduleResumed { .. }
-            | Self::ScheduleRun { .. }
+            | Self::Operated(_)
             | Self::SignedIn { .. }
             | Self::SignInRefused { .. } => return Vec::new(),
         };

@@ -13,7 +13,7 @@ use sira_engine::{EngineError, JobId};
 use sira_kernel::mask_contacts;
 use sqlx::PgConnection;
 
-use crate::event::Event;
+use crate::event::OperatorAct;
 use crate::uow::Uow;
 
 /// Most jobs of one call.
@@ -44,7 +44,7 @@ pub enum OperationError {
     Engine(#[from] EngineError),
 }
 
-/// Makes dead and scheduled jobs due now, with all their attempts before them again, and records [`Event::JobRetried`] of
+/// Makes dead and scheduled jobs due now, with all their attempts before them again, and records [`OperatorAct::JobRetried`] of
 /// each. What cannot be retried is left alone and told.
 ///
 /// # Errors
@@ -56,11 +56,11 @@ pub async fn retry_jobs(uow: &mut Uow, jobs: &[JobId]) -> Result<Vec<Verdict>, O
     let clock = uow.clock();
     let (verdicts, applied) = ops::retry_jobs(uow.conn(), &clock, jobs).await?;
     uow.made_due(applied);
-    record(uow, &verdicts, |job| Event::JobRetried { job });
+    record(uow, &verdicts, |job| OperatorAct::JobRetried { job });
     Ok(verdicts)
 }
 
-/// Ends jobs that do not run as cancelled, and records [`Event::JobCancelled`] of each. What cannot be cancelled is left
+/// Ends jobs that do not run as cancelled, and records [`OperatorAct::JobCancelled`] of each. What cannot be cancelled is left
 /// alone and told. Telephone numbers and addresses in the reason are masked before it is stored.
 ///
 /// # Errors
@@ -75,7 +75,7 @@ pub async fn cancel_jobs(
         return Err(OperationError::TooMany);
     }
     let verdicts = ops::cancel_jobs(uow.conn(), jobs, &reason).await?;
-    record(uow, &verdicts, |job| Event::JobCancelled { job, reason: reason.clone() });
+    record(uow, &verdicts, |job| OperatorAct::JobCancelled { job, reason: reason.clone() });
     Ok(verdicts)
 }
 
@@ -89,24 +89,24 @@ fn checked_reason(reason: &str) -> Result<String, OperationError> {
 }
 
 /// Once for each job, however often it was asked for.
-fn record(uow: &mut Uow, verdicts: &[Verdict], event: impl Fn(JobId) -> Event) {
+fn record(uow: &mut Uow, verdicts: &[Verdict], act: impl Fn(JobId) -> OperatorAct) {
     let mut done: Vec<JobId> =
         verdicts.iter().filter(|(_, verdict)| verdict.is_ok()).map(|(job, _)| *job).collect();
     done.sort_unstable();
     done.dedup();
     for job in done {
-        uow.record(event(job));
+        uow.record(act(job).into());
     }
 }
 
 /// Records that a backup was completed: of the snapshot taken then, with a dump of so many bytes.
 pub fn note_backup(uow: &mut Uow, at: DateTime<Utc>, bytes: u64) {
-    uow.record(Event::BackupTaken { at, bytes });
+    uow.record(OperatorAct::BackupTaken { at, bytes }.into());
 }
 
 /// Records that this database was restored from a backup of the snapshot taken then.
 pub fn note_restore(uow: &mut Uow, at: DateTime<Utc>) {
-    uow.record(Event::BackupRestored { at });
+    uow.record(OperatorAct::BackupRestored { at }.into());
 }
 
 /// When the last backup was completed, as far as this database knows: a restored one does not know of its own.

@@ -4,10 +4,10 @@ use serde_json::json;
 use sira_engine::ops;
 
 use super::{OperationError, checked_reason};
-use crate::event::Event;
+use crate::event::OperatorAct;
 use crate::uow::Uow;
 
-/// Stops a queue in all processes, and records [`Event::QueuePaused`]. Telephone numbers and addresses in the reason are
+/// Stops a queue in all processes, and records [`OperatorAct::QueuePaused`]. Telephone numbers and addresses in the reason are
 /// masked before it is stored.
 ///
 /// # Errors
@@ -15,11 +15,11 @@ use crate::uow::Uow;
 pub async fn pause(uow: &mut Uow, name: &str, reason: &str) -> Result<(), OperationError> {
     let (reason, clock) = (checked_reason(reason)?, uow.clock());
     ops::pause_queue(uow.conn(), &clock, name, &reason).await?;
-    uow.record(Event::QueuePaused { queue: name.to_owned(), reason });
+    uow.record(OperatorAct::QueuePaused { queue: name.to_owned(), reason }.into());
     Ok(())
 }
 
-/// Lets a queue go on, and records [`Event::QueueResumed`] if it was stopped.
+/// Lets a queue go on, and records [`OperatorAct::QueueResumed`] if it was stopped.
 ///
 /// # Errors
 /// [`OperationError::Queue`] when there is none.
@@ -28,13 +28,13 @@ pub async fn resume(uow: &mut Uow, name: &str) -> Result<(), OperationError> {
     let (was_paused, applied) = ops::resume_queue(uow.conn(), &clock, name).await?;
     uow.made_due(applied);
     if was_paused {
-        uow.record(Event::QueueResumed { queue: name.to_owned() });
+        uow.record(OperatorAct::QueueResumed { queue: name.to_owned() }.into());
     }
     Ok(())
 }
 
 /// Sets how many jobs of a queue run at a time in all processes, or takes that limit away, and records
-/// [`Event::LimitsEdited`].
+/// [`OperatorAct::LimitsEdited`].
 ///
 /// # Errors
 /// [`OperationError::Queue`] when there is none.
@@ -42,6 +42,9 @@ pub async fn limit(uow: &mut Uow, name: &str, most: Option<u16>) -> Result<(), O
     let clock = uow.clock();
     let applied = ops::limit_queue(uow.conn(), &clock, name, most).await?;
     uow.made_due(applied);
-    uow.record(Event::LimitsEdited { of: format!("queue:{name}"), limits: json!({ "concurrency": most }) });
+    uow.record(
+        OperatorAct::LimitsEdited { of: format!("queue:{name}"), limits: json!({ "concurrency": most }) }
+            .into(),
+    );
     Ok(())
 }

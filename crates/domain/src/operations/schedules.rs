@@ -4,10 +4,10 @@ use sira_engine::JobId;
 use sira_engine::ops::{self, ScheduleEdit, ScheduleView};
 
 use super::{OperationError, checked_reason};
-use crate::event::Event;
+use crate::event::OperatorAct;
 use crate::uow::Uow;
 
-/// Changes when a schedule fires, and records [`Event::ScheduleEdited`] of what it is then. Its next slot is the first one
+/// Changes when a schedule fires, and records [`OperatorAct::ScheduleEdited`] of what it is then. Its next slot is the first one
 /// after now.
 ///
 /// # Errors
@@ -16,16 +16,19 @@ pub async fn edit(uow: &mut Uow, name: &str, edit: &ScheduleEdit) -> Result<Sche
     let clock = uow.clock();
     let (schedule, applied) = ops::edit_schedule(uow.conn(), &clock, name, edit).await?;
     uow.made_due(applied);
-    uow.record(Event::ScheduleEdited {
-        schedule: schedule.name.clone(),
-        cron: schedule.cron.clone(),
-        time_zone: schedule.time_zone.clone(),
-        catch_up: schedule.catch_up.clone(),
-    });
+    uow.record(
+        OperatorAct::ScheduleEdited {
+            schedule: schedule.name.clone(),
+            cron: schedule.cron.clone(),
+            time_zone: schedule.time_zone.clone(),
+            catch_up: schedule.catch_up.clone(),
+        }
+        .into(),
+    );
     Ok(schedule)
 }
 
-/// Stops a schedule, and records [`Event::SchedulePaused`]. Telephone numbers and addresses in the reason are masked before
+/// Stops a schedule, and records [`OperatorAct::SchedulePaused`]. Telephone numbers and addresses in the reason are masked before
 /// it is stored.
 ///
 /// # Errors
@@ -33,11 +36,11 @@ pub async fn edit(uow: &mut Uow, name: &str, edit: &ScheduleEdit) -> Result<Sche
 pub async fn pause(uow: &mut Uow, name: &str, reason: &str) -> Result<(), OperationError> {
     let reason = checked_reason(reason)?;
     ops::pause_schedule(uow.conn(), name, &reason).await?;
-    uow.record(Event::SchedulePaused { schedule: name.to_owned(), reason });
+    uow.record(OperatorAct::SchedulePaused { schedule: name.to_owned(), reason }.into());
     Ok(())
 }
 
-/// Lets a schedule go on with its first slot from now on, and records [`Event::ScheduleResumed`] if it was paused.
+/// Lets a schedule go on with its first slot from now on, and records [`OperatorAct::ScheduleResumed`] if it was paused.
 ///
 /// # Errors
 /// [`OperationError::Schedule`] when there is none, or its expression cannot be read.
@@ -46,12 +49,12 @@ pub async fn resume(uow: &mut Uow, name: &str) -> Result<(), OperationError> {
     let (was_paused, applied) = ops::resume_schedule(uow.conn(), &clock, name).await?;
     uow.made_due(applied);
     if was_paused {
-        uow.record(Event::ScheduleResumed { schedule: name.to_owned() });
+        uow.record(OperatorAct::ScheduleResumed { schedule: name.to_owned() }.into());
     }
     Ok(())
 }
 
-/// Enqueues a schedule's job now, beside its slots, and records [`Event::ScheduleRun`].
+/// Enqueues a schedule's job now, beside its slots, and records [`OperatorAct::ScheduleRun`].
 ///
 /// # Errors
 /// [`OperationError::Schedule`] when there is none.
@@ -59,6 +62,6 @@ pub async fn run_now(uow: &mut Uow, name: &str) -> Result<JobId, OperationError>
     let clock = uow.clock();
     let (job, applied) = ops::run_schedule(uow.conn(), &clock, name).await?;
     uow.made_due(applied);
-    uow.record(Event::ScheduleRun { schedule: name.to_owned(), job });
+    uow.record(OperatorAct::ScheduleRun { schedule: name.to_owned(), job }.into());
     Ok(job)
 }
