@@ -2,7 +2,10 @@
 //! personal.
 
 use anyhow::Context as _;
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
+use sira_domain::operations::OperationError;
+use sira_domain::operations::bulk::{self, Act, Progress};
 use sira_domain::{Db, operations};
 use sira_engine::JobId;
 use sira_engine::ops::{self, Done, JobDetails, JobFilter, JobView, Refused, Verdict};
@@ -10,7 +13,7 @@ use sira_kernel::Actor;
 use sira_kernel::Clock;
 
 use super::output::{Listing, Row};
-use super::{Exit, on_database, print, say};
+use super::{Exit, decide, on_database, print, say};
 use crate::app::unattended;
 use crate::config::Config;
 use crate::database::Database;
@@ -26,6 +29,14 @@ pub enum Command {
     Retry(Retry),
     /// End jobs that do not run
     Cancel(Cancel),
+    /// Give jobs that wait another time
+    Reschedule(Reschedule),
+    /// Do one of these to all jobs that match; a durable job does it, in batches
+    All(All),
+    /// How far an act on all that match has come
+    Progress(ActId),
+    /// Stop an act on all that match where it stands
+    Stop(ActId),
 }
 
 /// Which jobs.
@@ -34,6 +45,18 @@ pub struct Ls {
     /// How they stand; done, cancelled and merged are finished ones
     #[arg(long, value_parser = ["scheduled", "held", "ready", "running", "dead", "done", "cancelled", "merged"])]
     state: Option<String>,
+    #[command(flatten)]
+    which: Matching,
+    /// Only jobs with smaller ids: the last id of the page before
+    #[arg(long, value_name = "ID")]
+    before: Option<i64>,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+/// Conditions that jobs meet, all of them.
+#[derive(Debug, Args)]
+pub struct Matching {
     /// A kind, as in ingestion.fetch_meta_lead
     #[arg(long)]
     kind: Option<String>,
@@ -43,11 +66,88 @@ pub struct Ls {
     /// What the job was tagged with, as in `inbound:ID`
     #[arg(long)]
     tag: Option<String>,
-    /// Only jobs with smaller ids: the last id of the page before
+    /// The workflow whose steps they take
     #[arg(long, value_name = "ID")]
-    before: Option<i64>,
+    workflow: Option<i64>,
+    /// The code of the last failure, as in provider_down
+    #[arg(long, value_name = "CODE")]
+    error: Option<String>,
+    /// At least so many attempts begun
+    #[arg(long, value_name = "N")]
+    attempts_min: Option<i16>,
+    /// Live ones that have been due for longer than so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    stuck_for: Option<u32>,
+}
+
+impl Matching {
+    fn filter(self, state: Option<String>) -> JobFilter {
+        let due_before =
+            self.stuck_for.map(|seconds| Clock::system().now() - TimeDelta::seconds(seconds.into()));
+        JobFilter {
+            state,
+            kind: self.kind,
+            queue: self.queue,
+            tag: self.tag,
+            workflow: self.workflow,
+            error: self.error,
+            attempts_min: self.attempts_min,
+            due_before,
+            ..JobFilter::default()
+        }
+    }
+}
+
+/// What is done to all jobs that match.
+#[derive(Debug, Args)]
+pub struct All {
+    /// What is done with each: dead and scheduled ones are due now, those that do not run end, those that wait are due at
+    /// another time
+    #[arg(value_enum)]
+    act: ActName,
+    /// How they stand
+    #[arg(long, value_parser = ["scheduled", "held", "ready", "running", "dead"])]
+    state: Option<String>,
     #[command(flatten)]
-    listing: Listing,
+    which: Matching,
+    /// Why they are cancelled, for their history and the audit log; no names, numbers or addresses of people
+    #[arg(long, value_name = "TEXT", required_if_eq("act", "cancel"))]
+    reason: Option<String>,
+    /// When they are due, as in 2026-12-01T09:00:00+03:00
+    #[arg(long, value_name = "TIME", required_if_eq("act", "reschedule"))]
+    at: Option<DateTime<Utc>>,
+    /// Only count them
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What can be done to many jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ActName {
+    /// Due now, with all attempts before them again
+    Retry,
+    /// Ended
+    Cancel,
+    /// Due at another time
+    Reschedule,
+}
+
+/// Which jobs are given another time.
+#[derive(Debug, Args)]
+pub struct Reschedule {
+    /// When they are due, as in 2026-12-01T09:00:00+03:00
+    #[arg(long, value_name = "TIME")]
+    at: DateTime<Utc>,
+    /// Their ids
+    #[arg(required = true, num_args = 1..=operations::JOBS_MAX, value_name = "ID")]
+    ids: Vec<i64>,
+}
+
+/// Which act.
+#[derive(Debug, Args)]
+pub struct ActId {
+    /// Its id
+    id: i64,
 }
 
 /// How one thing is written.
@@ -99,17 +199,35 @@ async fn with(config: &Config, database: &Database, command: Command) -> anyhow:
         Command::Show(args) => show(database, &args).await.map(|()| Exit::Ok),
         Command::Retry(args) => retry(&unattended(config, database.pool().clone()), &args.ids).await,
         Command::Cancel(args) => cancel(&unattended(config, database.pool().clone()), &args).await,
+        Command::Reschedule(Reschedule { at, ids }) => {
+            let mut uow = unattended(config, database.pool().clone()).begin(Actor::System).await?;
+            let verdicts = operations::reschedule_jobs(&mut uow, &jobs(&ids), at).await?;
+            uow.commit().await?;
+            report(&verdicts)
+        }
+        Command::All(args) => act_on_all(config, database, args).await,
+        Command::Progress(ActId { id }) => {
+            let found = bulk::find(&mut *database.pool().acquire().await?, id).await?;
+            let Progress { act, state, done, refused, .. } =
+                found.with_context(|| format!("there is no act {id}"))?;
+            print(&format!("{act}: {state}, {done} done, {refused} refused"))?;
+            Ok(Exit::Ok)
+        }
+        Command::Stop(ActId { id }) => {
+            decide(&unattended(config, database.pool().clone()), is_refusal, async |uow| {
+                bulk::stop(uow, id).await?;
+                Ok(format!("{id}: stopped"))
+            })
+            .await
+        }
     }
 }
 
 async fn list(database: &Database, args: Ls) -> anyhow::Result<()> {
     let filter = JobFilter {
-        state: args.state,
-        kind: args.kind,
-        queue: args.queue,
-        tag: args.tag,
         before: args.before.map(JobId),
         limit: args.listing.rows_wanted(),
+        ..args.which.filter(args.state)
     };
     let jobs = ops::list_jobs(&mut *database.pool().acquire().await?, &filter).await?;
     args.listing.print(jobs)
@@ -124,6 +242,37 @@ async fn show(database: &Database, args: &Show) -> anyhow::Result<()> {
         ShowFormat::Table => told(&job),
     })?;
     Ok(())
+}
+
+async fn act_on_all(config: &Config, database: &Database, args: All) -> anyhow::Result<Exit> {
+    let act = match (args.act, args.reason, args.at) {
+        (ActName::Cancel, Some(reason), _) => Act::Cancel { reason },
+        (ActName::Reschedule, _, Some(run_at)) => Act::Reschedule { run_at },
+        (ActName::Retry, ..) => Act::Retry,
+        (ActName::Cancel | ActName::Reschedule, ..) => anyhow::bail!("--reason or --at is missing"),
+    };
+    let filter = args.which.filter(args.state);
+    if args.dry_run {
+        let count = match bulk::count(&mut *database.pool().acquire().await?, &filter).await {
+            Err(OperationError::NoFilter) => {
+                say(&OperationError::NoFilter.to_string());
+                return Ok(Exit::Refused);
+            }
+            count => count?,
+        };
+        let or_more = if count == usize::from(bulk::COUNT_MAX) { " or more" } else { "" };
+        print(&format!("{count}{or_more} jobs match; nothing was done"))?;
+        return Ok(Exit::Ok);
+    }
+    decide(&unattended(config, database.pool().clone()), is_refusal, async |uow| {
+        let id = bulk::start(uow, act, &filter).await?;
+        Ok(format!("act {id} has begun; `sira jobs progress {id}` tells how far it has come"))
+    })
+    .await
+}
+
+fn is_refusal(error: &OperationError) -> bool {
+    !matches!(error, OperationError::Engine(_))
 }
 
 /// The workers of other processes find what is due at their next poll, within `engine.poll_ms`.
@@ -165,6 +314,7 @@ fn done_in_words(done: Done) -> &'static str {
         Done::Ready => "ready",
         Done::Merged => "merged: an equal job waited and is ready now",
         Done::Cancelled => "cancelled",
+        Done::Scheduled => "due at its new time",
     }
 }
 
@@ -178,10 +328,13 @@ fn way_out(refused: Refused, job: JobId) -> String {
         }
         Refused::Ready => "; if none does, `sira doctor` says why".to_owned(),
         Refused::Held => "; `sira gates ls` says what holds it".to_owned(),
+        Refused::Dead => format!("; `sira jobs retry {job}` makes it due"),
         Refused::LiveWorkflow => {
             ", which would wait for it for ever: retry it, or let the workflow end".to_owned()
         }
-        Refused::EndedWorkflow => ": it cannot go on; cancel the job to put it away".to_owned(),
+        Refused::EndedWorkflow => {
+            ": `sira workflows retry` lets the workflow go on, or cancel the job to put it away".to_owned()
+        }
     }
 }
 

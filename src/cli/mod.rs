@@ -70,7 +70,7 @@ enum Configured {
     /// Look at jobs, retry and cancel them
     #[command(subcommand)]
     Jobs(jobs::Command),
-    /// Look at workflows
+    /// Look at workflows, end them and let them go on
     #[command(subcommand)]
     Workflows(workflows::Command),
     /// Look at the queues of jobs, stop one and let it go on, limit one

@@ -252,6 +252,21 @@ catalogue! {
         { "İş sırasını bekliyor", "The job waits for its gate" }
         { "İş hazır; sınırı yer açınca çalışacak. Sınırlar /ops/gates altında.",
           "The job is due, and runs when its gate lets it through: see /ops/gates." }
+    JobDead "job_dead" 409 false
+        { "İş durdu", "The job is dead" }
+        { "Tüm denemeleri bitti. Yeniden deneyin; o zaman bir çalışan onu alır.",
+          "All its attempts failed. Retry it, and a worker takes it." }
+    WorkflowNotRetriable "workflow_not_retriable" 409 false
+        { "Akış yeniden başlatılamaz", "The workflow cannot be retried" }
+        { "Yalnızca başarısız olmuş ya da dışarıdan bitirilmiş bir akış sürdürülebilir.",
+          "Only a workflow that failed, or was ended from outside, goes on again." }
+    WorkflowKeyTaken "workflow_key_taken" 409 false
+        { "Aynı anahtarla bir akış sürüyor", "Another workflow of its key lives" }
+        { "Aynı tür ve anahtarla bir akış zaten çalışıyor; önce onu bitirin.",
+          "One of the same kind and key runs already; end that one first." }
+    BulkEnded "bulk_ended" 409 false
+        { "İşlem bitmiş", "It has ended" }
+        { "Bu toplu işlem bitmiş ya da hiç olmamış.", "This act on many jobs has ended, or never was." }
     JobEnded "job_ended" 409 false
         { "İş bitmiş", "The job has ended" }
         { "Bitmiş bir iş yeniden denenemez ve iptal edilemez.",

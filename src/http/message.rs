@@ -119,6 +119,39 @@ pub const QUEUE_RESUMED: Message = Message::new(
     Severity::Success,
     Text { tr: "Kuyruk sürüyor.", en: "The queue goes on." },
 );
+/// A job is due at another time.
+pub const JOB_RESCHEDULED: Message = Message::new(
+    "job_rescheduled",
+    Severity::Success,
+    Text { tr: "İşin zamanı değişti.", en: "The job is due at its new time." },
+);
+/// Many jobs are acted on.
+pub const BULK_STARTED: Message = Message::new(
+    "bulk_started",
+    Severity::Info,
+    Text {
+        tr: "İşlem başladı; ne kadar ilerlediğini izleyebilirsiniz.",
+        en: "It has begun; watch how far it has come.",
+    },
+);
+/// An act on many jobs goes no further.
+pub const BULK_STOPPED: Message = Message::new(
+    "bulk_stopped",
+    Severity::Success,
+    Text { tr: "İşlem durduruldu. Yapılanlar kaldı.", en: "It is stopped. What was done stays done." },
+);
+/// A workflow has ended.
+pub const WORKFLOW_CANCELLED: Message = Message::new(
+    "workflow_cancelled",
+    Severity::Success,
+    Text { tr: "Akış bitirildi.", en: "The workflow has ended." },
+);
+/// A workflow goes on.
+pub const WORKFLOW_RETRIED: Message = Message::new(
+    "workflow_retried",
+    Severity::Success,
+    Text { tr: "Akış sürüyor.", en: "The workflow goes on." },
+);
 /// A queue or a gate has these limits from now on.
 pub const LIMITS_EDITED: Message = Message::new(
     "limits_edited",

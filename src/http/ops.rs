@@ -1,11 +1,13 @@
 //! `/ops`: what the machinery does, for operators. No personal data: payloads hold ids.
 
+pub mod bulk;
 pub mod engine;
 pub mod gates;
 pub mod jobs;
 pub mod quarantine;
 pub mod queues;
 pub mod schedules;
+pub mod workflows;
 
 use axum::extract::State;
 use axum::response::Response;

@@ -14,7 +14,7 @@ use sira_jobs::Context;
 use sira_jobs::calls::{PlaceCall, ReconcileCall};
 use sira_jobs::distribution::{AssignLeads, ExpireCoolingOff};
 use sira_jobs::ingestion::{FetchMetaLead, ImportLeads, UndoImport};
-use sira_jobs::operations::TrimHistory;
+use sira_jobs::operations::{ActOnJobs, TrimHistory};
 use sira_jobs::privacy::DestroyKeys;
 use sira_jobs::sla::{RescheduleCalendar, RescheduleTimers};
 
@@ -40,6 +40,7 @@ fn kinds() -> Registry<Context> {
         .job::<PlaceCall>()
         .job::<ReconcileCall>()
         .job::<DestroyKeys>()
+        .job::<ActOnJobs>()
         .job::<TrimHistory>()
         .job::<RescheduleTimers>()
         .job::<RescheduleCalendar>()

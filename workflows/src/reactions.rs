@@ -7,12 +7,14 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use sira_domain::Event;
+use sira_domain::event::OperatorAct;
 use sira_domain::nouns::{LeadId, PoolId};
 use sira_engine::{Effect, Job, NewJob, NewWorkflow, Workflow};
 use sira_jobs::Context;
 use sira_jobs::calls::{PlaceCall, ReconcileCall};
 use sira_jobs::distribution::{AssignLeads, ExpireCoolingOff};
 use sira_jobs::ingestion::{FetchMetaLead, ImportLeads, UndoImport};
+use sira_jobs::operations::ActOnJobs;
 use sira_jobs::privacy::DestroyKeys;
 use sira_jobs::sla::{RescheduleCalendar, RescheduleTimers};
 
@@ -42,6 +44,7 @@ fn react(event: &Event, now: DateTime<Utc>, waiting_alarm_after: Duration) -> Ve
         Event::InboundReleased { inbound, .. } => vec![job(&FetchMetaLead { inbound: *inbound })],
         Event::ImportStarted { import } => vec![job(&ImportLeads { import: *import, from: 0 })],
         Event::ImportUndoRequested { import } => vec![job(&UndoImport { import: *import, part: 0 })],
+        Event::Operated(OperatorAct::BulkStarted { bulk, .. }) => vec![job(&ActOnJobs { bulk: *bulk })],
         Event::LeadsRemoved { leads } => {
             let ended = leads.iter().map(|lead| supersede::<AssignmentWatch>(lead.to_string(), "removed"));
             ended.chain([job(&DestroyKeys { leads: leads.clone() })]).collect()
@@ -178,7 +181,6 @@ mod tests {
     use chrono::DateTime;
     use sira_domain::calls::CallStatus;
     use sira_domain::consents::Channel;
-    use sira_domain::event::OperatorAct;
     use sira_domain::nouns::{
         CalendarId, CallId, CampaignId, CoolingOffId, FollowUpId, ImportId, InboundId, NoteId,
         RoutingBatchId, SlaTimerId, TeamId, UserId,
@@ -363,6 +365,14 @@ mod tests {
             (Event::TeamCreated { team: TeamId::new() }, vec![]),
             (Event::UserCreated { user, role: "agent" }, vec![]),
             (Event::ExtensionSet { user, set: true }, vec![]),
+            (
+                Event::Operated(OperatorAct::BulkStarted {
+                    bulk: 1,
+                    act: "retry".into(),
+                    filter: serde_json::Value::Null,
+                }),
+                vec!["job operations.act_on_jobs"],
+            ),
             (Event::Operated(OperatorAct::QueueResumed { queue: "q".into() }), vec![]),
             (Event::SignedIn { user }, vec![]),
             (Event::SignInRefused { user: None }, vec![]),

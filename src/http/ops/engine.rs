@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sira_engine::JobId;
@@ -33,7 +33,7 @@ const UNKNOWN_VALUE: Text = Text {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct JobQuery {
-    /// `scheduled`, `ready`, `running`, `dead`, `done`, `cancelled` or `merged`.
+    /// `scheduled`, `held`, `ready`, `running`, `dead`, `done`, `cancelled` or `merged`.
     #[serde(rename = "filter[state]")]
     state: Option<String>,
     /// The stored kind.
@@ -45,6 +45,18 @@ pub struct JobQuery {
     /// A tag, as in `lead:<id>`.
     #[serde(rename = "filter[tag]")]
     tag: Option<String>,
+    /// The workflow whose steps they take.
+    #[serde(rename = "filter[workflowId]")]
+    workflow: Option<i64>,
+    /// The code of the last failure, as in `provider_down`.
+    #[serde(rename = "filter[error]")]
+    error: Option<String>,
+    /// At least so many attempts begun: what is being retried.
+    #[serde(rename = "filter[attemptsMin]")]
+    attempts_min: Option<i16>,
+    /// Live ones that have been due for longer than so many seconds.
+    #[serde(rename = "filter[stuckFor]")]
+    stuck_for: Option<u32>,
     /// Rows of a page: 1 to 200; 50 when not given.
     limit: Option<u16>,
     /// From `nextCursor` of a page with the same filters.
@@ -79,7 +91,7 @@ pub struct Job {
     id: i64,
     kind: String,
     queue: String,
-    /// `scheduled`, `ready`, `running`, `dead`, `done`, `cancelled` or `merged`.
+    /// `scheduled`, `held`, `ready`, `running`, `dead`, `done`, `cancelled` or `merged`.
     state: String,
     /// When it is due; of live jobs.
     run_at: Option<DateTime<Utc>>,
@@ -187,7 +199,8 @@ pub async fn list_jobs(
     ApiQuery(query): ApiQuery<JobQuery>,
 ) -> Result<Response, ApiError> {
     check_known("filter[state]", query.state.as_deref(), &JOB_STATES)?;
-    let filters = format!("{:?}", (&query.state, &query.kind, &query.queue, &query.tag));
+    let (more, stuck_for) = ((query.workflow, &query.error, query.attempts_min), query.stuck_for);
+    let filters = format!("{:?}", (&query.state, &query.kind, &query.queue, &query.tag, more, stuck_for));
     let list = ListId::of(&["/ops/jobs", &filters]);
     let request = PageRequest::new(&app.cursors, list, query.limit, query.cursor.as_deref())?;
     let filter = JobFilter {
@@ -195,6 +208,10 @@ pub async fn list_jobs(
         kind: query.kind,
         queue: query.queue,
         tag: query.tag,
+        workflow: query.workflow,
+        error: query.error,
+        attempts_min: query.attempts_min,
+        due_before: stuck_for.map(|seconds| app.cx.clock.now() - TimeDelta::seconds(seconds.into())),
         before: before(&request)?.map(JobId),
         limit: request.limit + 1,
     };

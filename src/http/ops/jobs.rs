@@ -1,12 +1,13 @@
-//! Retrying and cancelling one job. Audited as the caller's act.
+//! Retrying, cancelling and rescheduling one job. Audited as the caller's act.
 
 use axum::extract::State;
 use axum::response::Response;
+use chrono::{DateTime, Utc};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use sira_domain::operations::{self, OperationError, REASON_CHARS_MAX};
 use sira_engine::JobId;
-use sira_engine::ops::{Done, GateError, QueueError, Refused, Verdict};
+use sira_engine::ops::{Done, GateError, QueueError, Refused, Verdict, WorkflowError};
 use utoipa::ToSchema;
 
 use crate::http::catalogue::{Code, Text};
@@ -21,6 +22,10 @@ const REASON: Text = Text {
     tr: "1 ile 200 karakter arasında bir gerekçe yazın.",
     en: "Write a reason of 1 to 200 characters.",
 };
+const NO_SUCH_STEP: Text = Text {
+    tr: "Akışın böyle bir adımı yok, ya da o adım sonuydu.",
+    en: "The workflow has no such step, or that one was its end.",
+};
 // The texts above say the number.
 const _: () = assert!(REASON_CHARS_MAX == 200);
 
@@ -29,7 +34,7 @@ const _: () = assert!(REASON_CHARS_MAX == 200);
 #[serde(rename_all = "camelCase")]
 pub struct JobDone {
     id: i64,
-    /// `ready`, `merged` or `cancelled`.
+    /// `ready`, `merged`, `cancelled` or `scheduled`.
     state: &'static str,
     message: Message,
 }
@@ -40,7 +45,7 @@ pub struct JobDone {
 pub struct CancelJob {
     /// For the job's history and the audit log: 1 to 200 characters, no names; numbers and addresses are masked.
     #[schema(example = "the form was deleted")]
-    reason: String,
+    pub(super) reason: String,
 }
 
 /// Makes a dead or scheduled job due now, with all its attempts before it again.
@@ -80,6 +85,35 @@ pub async fn cancel_job(
     .await
 }
 
+/// When.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RescheduleJob {
+    /// When it is due; a time that has passed is now.
+    run_at: DateTime<Utc>,
+}
+
+/// Gives a job that waits another time.
+#[utoipa::path(post, path = "/ops/jobs/{id}/reschedule", operation_id = "reschedule_job", tag = "operations", request_body = RescheduleJob,
+    params(("id" = i64, Path, description = "The job"), ("Idempotency-Key" = String, Header, description = "New for every new request: 1 to 200 characters")), responses(
+    (status = 200, description = "It is due then", body = JobDone),
+    (status = 403, description = "Not allowed", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "No such job", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "It runs, is dead or has ended", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "No time", body = Problem, content_type = "application/problem+json"),
+))]
+pub async fn reschedule_job(
+    State(app): State<App>,
+    PathOf(id): PathOf<i64>,
+    once: Once<RescheduleJob>,
+) -> Result<Response, ApiError> {
+    let run_at = once.body.run_at;
+    once.run(&app, StatusCode::OK, async |uow| {
+        done(operations::reschedule_jobs(uow, &[JobId(id)], run_at).await?)
+    })
+    .await
+}
+
 fn done(verdicts: Vec<Verdict>) -> Result<JobDone, ApiError> {
     let (job, verdict) =
         verdicts.into_iter().next().ok_or_else(|| ApiError::internal("a job without a verdict"))?;
@@ -87,6 +121,7 @@ fn done(verdicts: Vec<Verdict>) -> Result<JobDone, ApiError> {
         Done::Ready => ("ready", message::JOB_RETRIED),
         Done::Merged => ("merged", message::JOB_MERGED),
         Done::Cancelled => ("cancelled", message::JOB_CANCELLED),
+        Done::Scheduled => ("scheduled", message::JOB_RESCHEDULED),
     };
     Ok(JobDone { id: job.0, state, message })
 }
@@ -98,6 +133,7 @@ fn code_of(refused: Refused) -> Code {
         Refused::Running => Code::JobRunning,
         Refused::Held => Code::JobHeld,
         Refused::Ready => Code::JobReady,
+        Refused::Dead => Code::JobDead,
         Refused::LiveWorkflow => Code::WorkflowLives,
         Refused::EndedWorkflow => Code::WorkflowEnded,
     }
@@ -110,6 +146,24 @@ impl From<OperationError> for ApiError {
                 Self::new(Code::InvalidBody).with(FieldError::body("/reason", "wrong_value", REASON))
             }
             OperationError::TooMany => Self::internal(error),
+            OperationError::NoFilter => Self::new(Code::InvalidBody).with(FieldError::body(
+                "/filter",
+                "missing_field",
+                super::bulk::NO_FILTER,
+            )),
+            OperationError::NoSuchBulk => Code::BulkEnded.into(),
+            OperationError::Workflow(error) => match error {
+                WorkflowError::Unknown => Code::NotFound.into(),
+                WorkflowError::Ended => Code::WorkflowEnded.into(),
+                WorkflowError::NotRetriable => Code::WorkflowNotRetriable.into(),
+                WorkflowError::KeyTaken => Code::WorkflowKeyTaken.into(),
+                WorkflowError::NoSuchStep => Self::new(Code::InvalidBody).with(FieldError::body(
+                    "/fromStep",
+                    "wrong_value",
+                    NO_SUCH_STEP,
+                )),
+                WorkflowError::Engine(error) => error.into(),
+            },
             OperationError::Schedule(error) => super::schedules::refused(error),
             OperationError::Queue(QueueError::Unknown) | OperationError::Gate(GateError::Unknown) => {
                 Code::NotFound.into()

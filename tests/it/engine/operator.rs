@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use sira_engine::ops::{
-    Done, QueueError, Refused, Verdict, cancel_jobs, count_running, find_job, list_queues, pause_queue,
-    resume_queue, retry_jobs,
+    Done, JobFilter, QueueError, Refused, Verdict, cancel_jobs, count_running, find_job, list_jobs,
+    list_queues, match_jobs, pause_queue, reschedule_jobs, resume_queue, retry_jobs,
 };
 use sira_engine::{Effect, JobId, NewJob};
 
@@ -239,4 +239,68 @@ async fn a_stopped_queue_claims_nothing_in_any_process_until_it_goes_on() {
     assert!(was_paused);
     w.until(DONE, 3).await;
     assert!(!resume_queue(&mut conn, clock, "test").await.unwrap().0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_are_found_by_what_is_wrong_with_them() {
+    let w = World::new().await;
+    w.cx.script("failing", &[Do::Retry]);
+    w.cx.script("dead", &[Do::Fail]);
+    let running = w.start().await;
+    for name in ["failing", "dead", "done"] {
+        w.enqueue(name, None).await;
+    }
+    w.until(DONE, 1).await;
+    w.until(DEAD, 1).await;
+    w.until("select count(*) from engine.jobs where state = 'scheduled'", 1).await;
+    drop(running);
+    sqlx::query(
+        "insert into engine.jobs (kind, queue, state, attempts_max, payload, workflow_id, run_at)
+        values ('other', 'test', 'ready', 3, '{}', 7, now() - interval '1 hour')",
+    )
+    .execute(&w.db.pool)
+    .await
+    .unwrap();
+    let mut conn = w.db.pool.acquire().await.unwrap();
+    let all = JobFilter { limit: 50, ..JobFilter::default() };
+    let hour_ago = w.db.clock.now() - chrono::TimeDelta::minutes(59);
+    for (filter, expected) in [
+        (JobFilter { error: Some("scripted".to_owned()), ..all.clone() }, vec!["dead", "scheduled"]),
+        (JobFilter { error: Some("unheard".to_owned()), ..all.clone() }, vec![]),
+        (JobFilter { attempts_min: Some(1), ..all.clone() }, vec!["done", "dead", "scheduled"]),
+        (JobFilter { attempts_min: Some(2), ..all.clone() }, vec![]),
+        (JobFilter { workflow: Some(7), ..all.clone() }, vec!["ready"]),
+        (JobFilter { due_before: Some(hour_ago), ..all.clone() }, vec!["ready"]),
+        (JobFilter { attempts_min: Some(1), tag: Some("name:dead".to_owned()), ..all.clone() }, vec!["dead"]),
+    ] {
+        let listed = list_jobs(&mut conn, &filter).await.unwrap();
+        assert_eq!(listed.iter().map(|job| job.state.as_str()).collect::<Vec<_>>(), expected, "{filter:?}");
+        let matched = match_jobs(&mut conn, &filter, 50).await.unwrap();
+        let live: Vec<_> = listed.iter().filter(|job| job.state != "done").map(|job| JobId(job.id)).collect();
+        assert_eq!(matched, live, "{filter:?}: live ones are what can be acted on");
+    }
+    assert!(all.is_empty() && !JobFilter { workflow: Some(7), ..all }.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_waits_is_given_another_time_and_one_that_does_not_is_left_alone() {
+    let w = World::new().await;
+    w.cx.script("dead", &[Do::Fail]);
+    let running = w.start().await;
+    w.enqueue("dead", None).await;
+    w.until(DEAD, 1).await;
+    drop(running);
+    w.enqueue("a", Some("k")).await;
+    let ids = w.ids("select id from engine.jobs order by id").await;
+    let later = w.db.clock.now() + chrono::TimeDelta::hours(2);
+    let mut conn = w.db.pool.acquire().await.unwrap();
+    let (verdicts, _) = reschedule_jobs(&mut conn, &ids, later).await.unwrap();
+    assert_eq!(verdicts, [(ids[0], Err(Refused::Dead)), (ids[1], Ok(Done::Scheduled))]);
+    let _running = w.start().await;
+    w.advance(7000);
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(w.cx.began("a"), 0);
+    let (_, applied) = reschedule_jobs(&mut conn, &ids, w.db.clock.now()).await.unwrap();
+    w.cx.engine.wake(&applied);
+    w.until(DONE, 1).await;
 }

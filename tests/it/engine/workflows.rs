@@ -5,7 +5,9 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sira_engine::ops::{WorkflowFilter, find_workflow, list_workflows};
+use sira_engine::ops::{
+    WorkflowError, WorkflowFilter, cancel_workflow, find_workflow, list_workflows, retry_workflow,
+};
 use sira_engine::{
     Effect, JobError, NewWorkflow, Outcome, Queue, Registry, Retry, Running, Step, Transition, Wake,
     Workflow, WorkflowSpec, cancel,
@@ -121,6 +123,7 @@ async fn start(w: &World) -> Running {
 
 const SLEEPING: &str = "select count(*) from engine.workflows where status = 'sleeping'";
 const WAITING_FOR: &str = "select count(*) from engine.workflows where status = 'waiting'";
+const FAILED: &str = "select count(*) from engine.workflows where status = 'failed'";
 const FINISHED: &str = "select count(*) from engine.workflows where status = 'done'";
 const BY: &str = "select state #>> '{Home,by}' from engine.workflows";
 const HISTORY: &str =
@@ -264,6 +267,83 @@ async fn a_step_that_fails_for_good_fails_its_workflow() {
     assert_eq!(w.text(HISTORY).await, "start:next request:failed");
     assert_eq!(w.text("select error ->> 'code' from engine.workflows").await, "scripted");
     assert_eq!(w.count(EFFECTS).await, 1);
+}
+
+impl World {
+    async fn retry_workflow(&self, id: i64, from: Option<i32>) -> Result<(), WorkflowError> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the engine is tested without the domain's unit of work"
+        )]
+        let mut tx = self.db.pool.begin().await.unwrap();
+        let applied = retry_workflow(&mut tx, id, from).await?;
+        tx.commit().await.unwrap();
+        self.cx.engine.wake(&applied);
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_workflow_goes_on_from_its_last_step_or_an_earlier_one() {
+    let w = World::new().await;
+    let _running = start(&w).await;
+    w.cx.script("walk", &[Do::Retry, Do::Retry, Do::Done]);
+    w.apply(&[Trip::start("t")]).await;
+    w.until("select count(*) from engine.attempts where outcome = 'failed'", 1).await;
+    w.advance(101);
+    w.until(FAILED, 1).await;
+    w.until(DEAD, 1).await;
+    let id: i64 = sqlx::query_scalar("select id from engine.workflows").fetch_one(&w.db.pool).await.unwrap();
+    assert!(matches!(w.retry_workflow(id, Some(9)).await, Err(WorkflowError::NoSuchStep)));
+    assert!(matches!(w.retry_workflow(id + 1, None).await, Err(WorkflowError::Unknown)));
+    w.retry_workflow(id, None).await.unwrap();
+    w.until(SLEEPING, 1).await;
+    assert_eq!(w.count(DEAD).await, 0, "the failed step's job is put away");
+    assert!(matches!(w.retry_workflow(id, None).await, Err(WorkflowError::NotRetriable)), "it lives");
+    let mut history = "start:next request:failed request:retried start:wait_until".to_owned();
+    assert_eq!(w.text(HISTORY).await, history);
+
+    // Fails where a signal woke it: the signal is kept for the retry.
+    w.advance(3601);
+    w.until(WAITING_FOR, 1).await;
+    w.cx.script("wait", &[Do::Retry, Do::Retry, Do::Done]);
+    w.apply(&[Trip::signal("t", "go")]).await;
+    w.until("select count(*) from engine.attempts where outcome = 'failed'", 3).await;
+    w.advance(101);
+    w.until(FAILED, 1).await;
+    w.retry_workflow(id, None).await.unwrap();
+    w.until(FINISHED, 1).await;
+    assert_eq!(w.text(BY).await, "go 7");
+    history += " timer:wait_for request:failed request:retried signal:next start:done";
+    assert_eq!(w.text(HISTORY).await, history);
+    assert_eq!(w.count(EFFECTS).await, 5, "what a step that failed wrote was rolled back");
+    assert!(matches!(w.retry_workflow(id, None).await, Err(WorkflowError::NotRetriable)), "its own end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_workflow_goes_on_from_an_earlier_step_unless_its_key_is_taken() {
+    let w = World::new().await;
+    let _running = start(&w).await;
+    w.apply(&[Trip::start("t")]).await;
+    w.until(SLEEPING, 1).await;
+    let id: i64 = sqlx::query_scalar("select id from engine.workflows").fetch_one(&w.db.pool).await.unwrap();
+    let mut conn = w.db.pool.acquire().await.unwrap();
+    cancel_workflow(&mut conn, id, "not wanted").await.unwrap();
+    assert!(matches!(cancel_workflow(&mut conn, id, "twice").await, Err(WorkflowError::Ended)));
+    assert!(matches!(cancel_workflow(&mut conn, id + 1, "x").await, Err(WorkflowError::Unknown)));
+    w.apply(&[Trip::start("t")]).await;
+    w.until(SLEEPING, 1).await;
+    assert!(matches!(w.retry_workflow(id, Some(1)).await, Err(WorkflowError::KeyTaken)));
+    sqlx::query("delete from engine.workflows where id <> $1").bind(id).execute(&w.db.pool).await.unwrap();
+    // From the first step's outcome: it walks again, and sleeps.
+    w.retry_workflow(id, Some(1)).await.unwrap();
+    w.until(SLEEPING, 1).await;
+    let history = "start:next start:wait_until request:cancelled request:retried start:wait_until";
+    assert_eq!(w.text(HISTORY).await, history);
+    // From where it slept: woken as by its timer, at once.
+    cancel_workflow(&mut conn, id, "not wanted").await.unwrap();
+    w.retry_workflow(id, None).await.unwrap();
+    w.until(WAITING_FOR, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,6 +34,50 @@ pub enum OperatorAct {
         /// The operator's words, without contacts.
         reason: String,
     },
+    /// An operator gave a job that waits another time.
+    JobRescheduled {
+        /// The job.
+        job: JobId,
+        /// When it is due now.
+        run_at: DateTime<Utc>,
+    },
+    /// An operator began to act on all jobs that match.
+    BulkStarted {
+        /// The act's id.
+        bulk: i64,
+        /// `retry`, `cancel` or `reschedule`.
+        act: String,
+        /// Which jobs.
+        filter: serde_json::Value,
+    },
+    /// An operator stopped an act on many jobs.
+    BulkStopped {
+        /// The act's id.
+        bulk: i64,
+    },
+    /// An act on many jobs has come to its end.
+    BulkEnded {
+        /// The act's id.
+        bulk: i64,
+        /// So many jobs were acted on.
+        done: i64,
+        /// So many matched, and could not be.
+        refused: i64,
+    },
+    /// An operator ended a workflow that lived.
+    WorkflowCancelled {
+        /// The workflow.
+        workflow: i64,
+        /// The operator's words, without contacts.
+        reason: String,
+    },
+    /// An operator let a workflow go on that had failed or was ended.
+    WorkflowRetried {
+        /// The workflow.
+        workflow: i64,
+        /// The step whose outcome it goes on from; its last one when there is none.
+        from: Option<i32>,
+    },
     /// An operator stopped a queue.
     QueuePaused {
         /// Its name.
@@ -108,6 +152,22 @@ impl OperatorAct {
             Self::JobRetried { job } => Entry::new("job.retried", "job", job, json!({})),
             Self::JobCancelled { job, reason } => {
                 Entry::new("job.cancelled", "job", job, json!({ "reason": reason }))
+            }
+            Self::JobRescheduled { job, run_at } => {
+                Entry::new("job.rescheduled", "job", job, json!({ "run_at": run_at }))
+            }
+            Self::BulkStarted { bulk, act, filter } => {
+                Entry::new("bulk.started", "bulk", bulk, json!({ "act": act, "filter": filter }))
+            }
+            Self::BulkStopped { bulk } => Entry::new("bulk.stopped", "bulk", bulk, json!({})),
+            Self::BulkEnded { bulk, done, refused } => {
+                Entry::new("bulk.ended", "bulk", bulk, json!({ "done": done, "refused": refused }))
+            }
+            Self::WorkflowCancelled { workflow, reason } => {
+                Entry::new("workflow.cancelled", "workflow", workflow, json!({ "reason": reason }))
+            }
+            Self::WorkflowRetried { workflow, from } => {
+                Entry::new("workflow.retried", "workflow", workflow, json!({ "from": from }))
             }
             Self::QueuePaused { queue, reason } => {
                 Entry::new("queue.paused", "queue", queue, json!({ "reason": reason }))

@@ -49,8 +49,10 @@ pub enum Permission {
     ManageSla,
     /// See jobs, workflows, the quarantine and the review queue.
     ViewOperations,
-    /// Retry and cancel jobs, and let events out of quarantine.
+    /// Retry, cancel and move single jobs and workflows, and let events out of quarantine.
     ManageOperations,
+    /// Act on all jobs that match.
+    ManageManyJobs,
     /// Stop and limit queues and gates, and let them go on.
     ManageQueues,
     /// Change, pause and run schedules.
@@ -89,6 +91,7 @@ impl Role {
                 | P::ManageSla
                 | P::ViewOperations
                 | P::ManageOperations
+                | P::ManageManyJobs
                 | P::ManageQueues
                 | P::ManageSchedules
                 | P::ViewMetrics => false,
@@ -104,6 +107,7 @@ impl Role {
                 | P::ManageSla
                 | P::ViewOperations
                 | P::ManageOperations
+                | P::ManageManyJobs
                 | P::ManageQueues
                 | P::ManageSchedules
                 | P::ViewMetrics => false,
@@ -119,6 +123,7 @@ impl Role {
                 | P::MergeLeads
                 | P::ManageSla
                 | P::ManageOperations
+                | P::ManageManyJobs
                 | P::ManageQueues
                 | P::ManageSchedules
                 | P::ViewMetrics => false,
@@ -139,7 +144,7 @@ impl Role {
 
 impl Permission {
     /// All permissions.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::ViewLeads,
         Self::CreateLeads,
         Self::ImportLeads,
@@ -152,6 +157,7 @@ impl Permission {
         Self::ManageSla,
         Self::ViewOperations,
         Self::ManageOperations,
+        Self::ManageManyJobs,
         Self::ManageQueues,
         Self::ManageSchedules,
         Self::ViewMetrics,
@@ -173,6 +179,7 @@ impl Permission {
             Self::ManageSla => "sla.manage",
             Self::ViewOperations => "operations.view",
             Self::ManageOperations => "operations.manage",
+            Self::ManageManyJobs => "jobs.manage_many",
             Self::ManageQueues => "queues.manage",
             Self::ManageSchedules => "schedules.manage",
             Self::ViewMetrics => "metrics.view",
@@ -228,6 +235,7 @@ mod tests {
             ("sla.manage", [true, false, false, false]),
             ("operations.view", [true, false, false, true]),
             ("operations.manage", [true, false, false, false]),
+            ("jobs.manage_many", [true, false, false, false]),
             ("queues.manage", [true, false, false, false]),
             ("schedules.manage", [true, false, false, false]),
             ("metrics.view", [true, false, false, false]),

@@ -2,13 +2,15 @@
 //!
 //! **Invariant:** what was done to a job and who did it commit together.
 
+pub mod bulk;
 pub mod gates;
 pub mod queues;
 pub mod schedules;
 mod store;
+pub mod workflows;
 
 use chrono::{DateTime, Utc};
-use sira_engine::ops::{self, GateError, QueueError, ScheduleError, Verdict};
+use sira_engine::ops::{self, GateError, QueueError, ScheduleError, Verdict, WorkflowError};
 use sira_engine::{EngineError, JobId};
 use sira_kernel::mask_contacts;
 use sqlx::PgConnection;
@@ -27,6 +29,12 @@ pub enum OperationError {
     /// What is stopped says why.
     #[error("a reason has 1 to {REASON_CHARS_MAX} characters")]
     InvalidReason,
+    /// A filter that all jobs match.
+    #[error("say which jobs: a filter is missing")]
+    NoFilter,
+    /// It has ended, or never was.
+    #[error("there is no such act that still runs")]
+    NoSuchBulk,
     /// More jobs than one transaction takes.
     #[error("at most {JOBS_MAX} jobs at once")]
     TooMany,
@@ -39,9 +47,18 @@ pub enum OperationError {
     /// There is no gate of this name, or it cannot have these limits.
     #[error(transparent)]
     Gate(#[from] GateError),
+    /// There is no workflow of this id, or it cannot be done to it.
+    #[error(transparent)]
+    Workflow(#[from] WorkflowError),
     /// The engine or the database refused.
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+impl From<sqlx::Error> for OperationError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Engine(error.into())
+    }
 }
 
 /// Makes dead and scheduled jobs due now, with all their attempts before them again, and records [`OperatorAct::JobRetried`] of
@@ -76,6 +93,25 @@ pub async fn cancel_jobs(
     }
     let verdicts = ops::cancel_jobs(uow.conn(), jobs, &reason).await?;
     record(uow, &verdicts, |job| OperatorAct::JobCancelled { job, reason: reason.clone() });
+    Ok(verdicts)
+}
+
+/// Gives jobs that wait another time, and records [`OperatorAct::JobRescheduled`] of each. What cannot be moved is left alone
+/// and told.
+///
+/// # Errors
+/// [`OperationError::TooMany`]; then nothing was done.
+pub async fn reschedule_jobs(
+    uow: &mut Uow,
+    jobs: &[JobId],
+    run_at: DateTime<Utc>,
+) -> Result<Vec<Verdict>, OperationError> {
+    if jobs.len() > JOBS_MAX {
+        return Err(OperationError::TooMany);
+    }
+    let (verdicts, applied) = ops::reschedule_jobs(uow.conn(), jobs, run_at).await?;
+    uow.made_due(applied);
+    record(uow, &verdicts, |job| OperatorAct::JobRescheduled { job, run_at });
     Ok(verdicts)
 }
 

@@ -7,9 +7,10 @@
 mod gates;
 mod queues;
 mod schedules;
+mod workflows;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sira_kernel::Clock;
 use sqlx::PgConnection;
@@ -27,11 +28,14 @@ pub use schedules::{
     edit_schedule, find_schedule, list_schedules, pause_schedule, resume_schedule, run_schedule,
 };
 
+pub use workflows::{WorkflowError, cancel_workflow, retry_workflow};
+
 /// Most rows of one page.
 pub const PAGE_MAX: u16 = 200;
 
 /// Which jobs to list. `None` matches all.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct JobFilter {
     /// `scheduled`, `held` (due, and waits for its gate), `ready`, `running`, `dead`, `done`, `cancelled` or `merged`.
     pub state: Option<String>,
@@ -41,10 +45,27 @@ pub struct JobFilter {
     pub queue: Option<String>,
     /// A tag, as in `lead:<id>`.
     pub tag: Option<String>,
+    /// The workflow whose steps they take.
+    pub workflow: Option<i64>,
+    /// The code of their last failure: what equal failures have in common.
+    pub error: Option<String>,
+    /// At least so many attempts begun.
+    pub attempts_min: Option<i16>,
+    /// Live ones that were due before this time: what is stuck.
+    pub due_before: Option<DateTime<Utc>>,
     /// Only jobs with a smaller id: the last one of the page before.
+    #[serde(skip)]
     pub before: Option<JobId>,
     /// Rows of the page, at most [`PAGE_MAX`], and one more that tells whether there is another page.
+    #[serde(skip)]
     pub limit: u16,
+}
+
+impl JobFilter {
+    /// Whether all jobs match.
+    pub fn is_empty(&self) -> bool {
+        *self == Self { before: self.before, limit: self.limit, ..Self::default() }
+    }
 }
 
 /// One job, live or finished.
@@ -199,7 +220,7 @@ pub struct StepView {
     pub seq: i32,
     /// `start`, `timer`, `signal` or `request`.
     pub woken_by: String,
-    /// `next`, `wait_until`, `wait_for`, `done`, `failed`, `cancelled` or `superseded`.
+    /// `next`, `wait_until`, `wait_for`, `done`, `failed`, `cancelled`, `superseded` or `retried`.
     pub decision: String,
     /// The state that it left behind.
     pub state: Value,
@@ -236,6 +257,9 @@ pub enum Refused {
     /// It is ready already.
     #[error("it is ready already: a worker takes it next")]
     Ready,
+    /// It is dead.
+    #[error("it is dead")]
+    Dead,
     /// It takes a step of a workflow that lives and would wait for it for ever.
     #[error("it takes a step of a workflow that lives")]
     LiveWorkflow,
@@ -253,6 +277,8 @@ pub enum Done {
     Merged,
     /// It ended as cancelled.
     Cancelled,
+    /// It is due at the new time.
+    Scheduled,
 }
 
 /// What became of one job, in the order asked.
@@ -263,6 +289,7 @@ pub type Verdict = (JobId, Result<Done, Refused>);
 enum Act {
     Retry,
     Cancel,
+    Reschedule,
 }
 
 /// Makes dead and scheduled jobs due now, with as many attempts before them as they had at first; those behind them stay
@@ -297,6 +324,28 @@ pub async fn cancel_jobs(
     Ok(judged.into_iter().map(|(id, judged)| (id, judged.map(|()| Done::Cancelled))).collect())
 }
 
+/// Makes jobs that wait due at this time, which may have passed. A dead one is retried instead; what runs is left alone. Call
+/// it in a transaction, with at most [`PAGE_MAX`] ids, and wake the engine after the commit with what comes back.
+pub async fn reschedule_jobs(
+    tx: &mut PgConnection,
+    ids: &[JobId],
+    run_at: DateTime<Utc>,
+) -> Result<(Vec<Verdict>, Applied), EngineError> {
+    let judged = judge(tx, Act::Reschedule, ids).await?;
+    store::reschedule_jobs(tx, &allowed_of(&judged), run_at).await?;
+    let verdicts = judged.into_iter().map(|(id, judged)| (id, judged.map(|()| Done::Scheduled))).collect();
+    Ok((verdicts, Applied { queues: Vec::new(), scheduled: true }))
+}
+
+/// The newest live jobs that match, up to `limit`.
+pub async fn match_jobs(
+    conn: &mut PgConnection,
+    filter: &JobFilter,
+    limit: u16,
+) -> Result<Vec<JobId>, EngineError> {
+    Ok(store::match_jobs(conn, filter, i64::from(limit)).await?.into_iter().map(JobId).collect())
+}
+
 type Judged = Vec<(JobId, Result<(), Refused>)>;
 
 /// Locks the jobs and says of each whether this can be done.
@@ -320,6 +369,7 @@ fn allowed_of(judged: &Judged) -> Vec<i64> {
 fn allowed(act: Act, state: &str, workflow_lives: Option<bool>) -> Result<(), Refused> {
     match (act, state, workflow_lives) {
         (_, "running", _) => Err(Refused::Running),
+        (Act::Reschedule, "dead", _) => Err(Refused::Dead),
         (Act::Retry, "held", _) => Err(Refused::Held),
         (Act::Retry, "ready", _) => Err(Refused::Ready),
         (Act::Retry, _, Some(false)) => Err(Refused::EndedWorkflow),
@@ -418,7 +468,10 @@ mod tests {
 
     #[test]
     fn what_an_operator_may_do_depends_on_where_a_job_stands() {
-        use Refused::{EndedWorkflow, Held, LiveWorkflow, Ready, Running};
+        use Refused::{Dead, EndedWorkflow, Held, LiveWorkflow, Ready, Running};
+        let moved = ["scheduled", "held", "ready", "running", "dead"]
+            .map(|state| allowed(Act::Reschedule, state, None));
+        assert_eq!(moved, [Ok(()), Ok(()), Ok(()), Err(Running), Err(Dead)]);
         let table = [
             ("scheduled", None, Ok(()), Ok(())),
             ("held", None, Err(Held), Ok(())),

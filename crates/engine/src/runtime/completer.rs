@@ -198,8 +198,8 @@ async fn write_batch(
     written += store::finish(&mut tx, &endings).await?.len();
     let changed = store::put_back(&mut tx, session.clock.shift_us(), &back).await?;
     written += changed.len();
-    for (_, workflow_id, error) in dead.iter().filter(|(job, ..)| changed.contains(job)) {
-        store::fail_workflows(&mut tx, &[*workflow_id], error).await?;
+    for (job, workflow_id, error) in dead.iter().filter(|(job, ..)| changed.contains(job)) {
+        store::fail_workflows(&mut tx, &[(*workflow_id, *job)], error).await?;
     }
     tx.commit().await?;
     let waiting = back.iter().any(|row| matches!(row.to, Return::At(_) | Return::After(_)));

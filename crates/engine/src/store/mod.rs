@@ -30,4 +30,4 @@ pub use queues::{next_due_us, notify, promote, queue_ages, wake_workflows};
 pub use sessions::{CRASHES_MAX, Rescued, bound_transactions, close_session, fix_plans, open_session};
 pub use sessions::{ping, renew_session, rescue};
 pub use steps::{Pending, PureStep, load_steps, record_step, record_steps};
-pub use workflows::{cancel, fail_workflows};
+pub use workflows::{Reviving, cancel, cancel_by_id, fail_workflows, revive};

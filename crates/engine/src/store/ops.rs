@@ -36,6 +36,8 @@ async fn list_all(
             from engine.jobs
             where ($1::text is null or state = $1) and ($2::text is null or kind = $2)
                 and ($3::text is null or queue = $3) and ($4::bigint is null or id < $4)
+                and ($6::bigint is null or workflow_id = $6) and ($7::text is null or error ->> 'code' = $7)
+                and ($8::smallint is null or attempt >= $8) and ($9::timestamptz is null or run_at < $9)
             order by id desc limit $5
         ) union all (
             select id, kind, queue, outcome, null, attempt, null, 0::smallint, false, dedupe_key, workflow_id,
@@ -43,6 +45,8 @@ async fn list_all(
             from engine.finished
             where ($1::text is null or outcome = $1) and ($2::text is null or kind = $2)
                 and ($3::text is null or queue = $3) and ($4::bigint is null or id < $4)
+                and ($6::bigint is null or workflow_id = $6) and ($7::text is null or error ->> 'code' = $7)
+                and ($8::smallint is null or attempt >= $8) and $9 is null
             order by id desc limit $5
         ) order by 1 desc limit $5"#,
         filter.state.as_deref(),
@@ -50,6 +54,10 @@ async fn list_all(
         filter.queue.as_deref(),
         filter.before.map(|id| id.0),
         limit,
+        filter.workflow,
+        filter.error.as_deref(),
+        filter.attempts_min,
+        filter.due_before,
     )
     .fetch_all(conn)
     .await
@@ -97,17 +105,54 @@ async fn list_by_id(
         from engine.jobs
         where id = any($4) and ($1::text is null or state = $1) and ($2::text is null or kind = $2)
             and ($3::text is null or queue = $3)
+            and ($5::bigint is null or workflow_id = $5) and ($6::text is null or error ->> 'code' = $6)
+            and ($7::smallint is null or attempt >= $7) and ($8::timestamptz is null or run_at < $8)
         union all
         select id, kind, queue, outcome, null, attempt, null, 0::smallint, false, dedupe_key, workflow_id,
             payload, error, created_at, finished_at
         from engine.finished
         where id = any($4) and ($1::text is null or outcome = $1) and ($2::text is null or kind = $2)
             and ($3::text is null or queue = $3)
+            and ($5::bigint is null or workflow_id = $5) and ($6::text is null or error ->> 'code' = $6)
+            and ($7::smallint is null or attempt >= $7) and $8 is null
         order by 1 desc"#,
         filter.state.as_deref(),
         filter.kind.as_deref(),
         filter.queue.as_deref(),
         ids,
+        filter.workflow,
+        filter.error.as_deref(),
+        filter.attempts_min,
+        filter.due_before,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Live jobs that match, newest first.
+pub async fn match_jobs(
+    conn: &mut PgConnection,
+    filter: &JobFilter,
+    limit: i64,
+) -> Result<Vec<i64>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select id from engine.jobs j
+        where ($1::text is null or state = $1) and ($2::text is null or kind = $2)
+            and ($3::text is null or queue = $3) and ($4::bigint is null or id < $4)
+            and ($6::bigint is null or workflow_id = $6) and ($7::text is null or error ->> 'code' = $7)
+            and ($8::smallint is null or attempt >= $8) and ($9::timestamptz is null or run_at < $9)
+            and ($10::text is null or exists (select from engine.job_tags t where t.tag = $10 and t.job_id = j.id))
+        order by id desc limit $5",
+        filter.state.as_deref(),
+        filter.kind.as_deref(),
+        filter.queue.as_deref(),
+        filter.before.map(|id| id.0),
+        limit,
+        filter.workflow,
+        filter.error.as_deref(),
+        filter.attempts_min,
+        filter.due_before,
+        filter.tag.as_deref(),
     )
     .fetch_all(conn)
     .await
@@ -343,6 +388,23 @@ pub async fn retry_jobs(
     )
     .fetch_all(tx)
     .await
+}
+
+/// Makes jobs that wait due at this time.
+pub async fn reschedule_jobs(
+    tx: &mut PgConnection,
+    ids: &[i64],
+    run_at: chrono::DateTime<chrono::Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update engine.jobs set state = 'scheduled', run_at = $2
+        where id = any($1) and state in ('scheduled', 'held', 'ready')",
+        ids,
+        run_at
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 /// Ends jobs that do not run as cancelled, with the reason in their history.

@@ -138,7 +138,7 @@ pub async fn rescue(conn: &mut PgConnection, shift_us: i64, ttl: Duration) -> Re
         let row = orphaned(&orphan, outage);
         if row.to == Return::Dead {
             rescued.dead += 1;
-            failed.extend(orphan.workflow_id);
+            failed.extend(orphan.workflow_id.map(|workflow| (workflow, orphan.id)));
         } else if row.probing {
             rescued.probing = true;
         } else if !rescued.queues.contains(&orphan.queue) {

@@ -1,13 +1,14 @@
 //! Starting, signalling and ending workflows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use sira_kernel::Clock;
 use sqlx::PgConnection;
 
-use super::enqueue::JobRow;
-use crate::effect::{Effect, NewWorkflow};
+use super::enqueue::{JobRow, insert_jobs};
+use crate::effect::{Applied, Effect, NewWorkflow};
 use crate::workflow::step_kind;
 
 /// The job that takes a workflow's next step.
@@ -185,7 +186,7 @@ async fn end(
     write_ends(tx, status, &ids, &reasons.collect::<Vec<_>>()).await
 }
 
-/// The shared last chapter: status, history row, and no signal left. What is live is told by its status:
+/// The shared last chapter: status, history row, and no signal left, except of one that failed: it may be retried. What is live is told by its status:
 /// `finished_at is null` beside an id would lead the planner to read all of `workflows_live_key`.
 async fn write_ends(
     tx: &mut PgConnection,
@@ -199,10 +200,14 @@ async fn write_ends(
                 wake_at = null, waiting_for = null, seq = w.seq + 1,
                 error = case when $1 = 'failed' then i.details else w.error end
             from unnest($2::bigint[], $3::jsonb[]) as i (id, details)
+            cross join lateral (
+                select jsonb_strip_nulls(jsonb_build_object('waiting_for', waiting_for)) as was
+                from engine.workflows where id = i.id offset 0
+            ) as old
             where w.id = i.id and w.status in ('running', 'sleeping', 'waiting')
-            returning w.id, w.seq, w.state, i.details
+            returning w.id, w.seq, w.state, i.details || old.was as details
         ), dropped as (
-            delete from engine.signals s using ended e where s.workflow_id = e.id
+            delete from engine.signals s using ended e where s.workflow_id = e.id and $1 <> 'failed'
         )
         insert into engine.workflow_steps (workflow_id, seq, woken_by, decision, state, details)
         select id, seq, 'request', $1, state, details from ended",
@@ -220,15 +225,113 @@ pub async fn cancel(tx: &mut PgConnection, kind: &str, key: &str, reason: &str) 
     Ok(end(tx, "cancelled", &[(kind, key, reason)]).await? > 0)
 }
 
-/// Fails the workflows whose step's job is dead, with the job's error.
-pub async fn fail_workflows(tx: &mut PgConnection, ids: &[i64], error: &Value) -> Result<(), sqlx::Error> {
-    if ids.is_empty() {
+/// Cancels the live workflow of this id. Returns whether it lived.
+pub async fn cancel_by_id(tx: &mut PgConnection, id: i64, reason: &str) -> Result<bool, sqlx::Error> {
+    Ok(write_ends(tx, "cancelled", &[id], &[json!({ "reason": reason })]).await? > 0)
+}
+
+/// What came of letting a workflow go on.
+pub enum Reviving {
+    Unknown,
+    NotRetriable,
+    KeyTaken,
+    NoSuchStep,
+    /// Its next step is due.
+    Due(Applied),
+}
+
+/// Lets an ended workflow go on from what a step of it left behind: the last one, or the one of this number. The dead job of
+/// the step that failed is put away.
+pub async fn revive(tx: &mut PgConnection, id: i64, from: Option<i32>) -> Result<Reviving, sqlx::Error> {
+    let found = sqlx::query!(
+        r#"select status, exists (
+            select from engine.workflows l where l.kind = w.kind and l.key = w.key and l.finished_at is null
+        ) as "taken!"
+        from engine.workflows w where id = $1 for update of w"#,
+        id
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(found) = found else { return Ok(Reviving::Unknown) };
+    if !["failed", "cancelled", "superseded"].contains(&found.status.as_str()) {
+        return Ok(Reviving::NotRetriable);
+    }
+    if found.taken {
+        return Ok(Reviving::KeyTaken);
+    }
+    let revived = sqlx::query_as!(
+        Woken,
+        r#"with step as (
+            select seq, state, decision from engine.workflow_steps
+            where workflow_id = $1 and ($2::integer is null or seq = $2)
+                and decision in ('next', 'wait_until', 'wait_for', 'children', 'retried')
+            order by seq desc limit 1
+        ), beginning as (
+            -- Before its first step, it stands as it was started.
+            select coalesce(s.seq, 0) as seq, coalesce(s.state, w.state) as state,
+                coalesce(s.decision, 'next') as decision
+            from engine.workflows w left join step s on true
+            where w.id = $1 and (s.seq is not null or ($2::integer is null and not exists (
+                select from engine.workflow_steps where workflow_id = $1 and woken_by <> 'request')))
+        ), signalled as (
+            -- The signal that woke the step which failed is kept for it.
+            select f.details ->> 'waiting_for' as name
+            from (
+                select details from engine.workflow_steps
+                where workflow_id = $1 and decision = 'failed' order by seq desc limit 1
+            ) as f
+            where $2::integer is null and exists (
+                select from engine.signals s where s.workflow_id = $1 and s.name = f.details ->> 'waiting_for')
+        ), dead as (
+            delete from engine.jobs j where j.state = 'dead' and j.workflow_id = $1 and j.id = (
+                select (details ->> 'job')::bigint from engine.workflow_steps
+                where workflow_id = $1 and decision = 'failed' order by seq desc limit 1)
+            returning j.id, j.kind, j.queue, j.attempt, j.workflow_id, j.payload, j.error, j.created_at
+        ), put_away as (
+            insert into engine.finished (id, kind, queue, outcome, attempt, workflow_id, payload, error, created_at)
+            select id, kind, queue, 'cancelled', attempt, workflow_id, payload, error, created_at from dead
+        ), revived as (
+            update engine.workflows w set state = b.state, seq = w.seq + 1, due = true, error = null,
+                finished_at = null, updated_at = now(), wake_at = null,
+                waiting_for = (select name from signalled),
+                status = case when exists (select from signalled) then 'waiting'
+                    when b.decision in ('wait_until', 'wait_for', 'children') then 'sleeping'
+                    else 'running' end
+            from beginning b where w.id = $1
+            returning w.id, w.kind, w.queue, w.attempts_max, w.seq, w.state, b.seq as from_seq
+        ), noted as (
+            insert into engine.workflow_steps (workflow_id, seq, woken_by, decision, state, details)
+            select id, seq, 'request', 'retried', state, jsonb_build_object('from', from_seq) from revived
+        )
+        select id, kind, queue, attempts_max from revived"#,
+        id,
+        from
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(revived) = revived else { return Ok(Reviving::NoSuchStep) };
+    let due = insert_jobs(tx, &Clock::system(), vec![revived.into()]).await?;
+    Ok(Reviving::Due(due))
+}
+
+/// Fails the workflows whose step's job is dead, each given with that job, with the job's error.
+pub async fn fail_workflows(
+    tx: &mut PgConnection,
+    dead: &[(i64, i64)],
+    error: &Value,
+) -> Result<(), sqlx::Error> {
+    if dead.is_empty() {
         return Ok(());
     }
-    let mut ids = ids.to_vec();
-    ids.sort_unstable();
-    ids.dedup();
-    let errors = vec![error.clone(); ids.len()];
-    write_ends(tx, "failed", &ids, &errors).await?;
+    let dead: BTreeMap<i64, i64> = dead.iter().copied().collect();
+    let with_job = |job: &i64| {
+        let mut error = error.clone();
+        if let Some(fields) = error.as_object_mut() {
+            fields.insert("job".to_owned(), json!(job));
+        }
+        error
+    };
+    let errors: Vec<_> = dead.values().map(with_job).collect();
+    write_ends(tx, "failed", &dead.into_keys().collect::<Vec<_>>(), &errors).await?;
     Ok(())
 }
