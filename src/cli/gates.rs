@@ -6,7 +6,6 @@ use sira_engine::ops::{self, GateEdit, GateError, GateView, HELD_MAX};
 use sira_kernel::Clock;
 
 use super::output::{Format, Row, written};
-use super::queues::most;
 use super::{Exit, decide, on_database, print};
 use crate::app::unattended;
 use crate::config::Config;
@@ -37,8 +36,8 @@ pub struct Set {
     /// Its name
     name: String,
     /// Most of its jobs that are ready or run
-    #[arg(long, value_name = "N", value_parser = most)]
-    concurrency: Option<Option<u16>>,
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u16>,
     /// Jobs a second
     #[arg(long, value_name = "PER_SECOND", requires = "burst")]
     rate: Option<f64>,
@@ -75,7 +74,7 @@ async fn with(config: &Config, database: &Database, command: Command) -> anyhow:
         }
         Command::Set(Set { name, concurrency, rate, burst, failures, open_seconds }) => {
             let edit = GateEdit {
-                concurrency_max: concurrency.flatten(),
+                concurrency_max: concurrency,
                 rate: rate.zip(burst),
                 breaker: failures.zip(open_seconds),
             };

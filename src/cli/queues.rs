@@ -135,7 +135,7 @@ async fn drained(database: &Database, name: &str) -> anyhow::Result<Exit> {
 }
 
 /// A number from 1, or `none`.
-pub(super) fn most(text: &str) -> Result<Option<u16>, String> {
+fn most(text: &str) -> Result<Option<u16>, String> {
     match (text, text.parse::<u16>()) {
         ("none", _) => Ok(None),
         (_, Ok(most)) if most > 0 => Ok(Some(most)),

@@ -29,7 +29,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Ls {
     /// How they stand
-    #[arg(long, value_parser = ["running", "sleeping", "waiting", "done", "failed", "cancelled", "superseded"])]
+    #[arg(long, value_parser = ["running", "sleeping", "waiting", "joining", "done", "failed", "cancelled", "superseded"])]
     status: Option<String>,
     /// A kind, as in sla.timer
     #[arg(long)]
@@ -128,6 +128,9 @@ fn told(details: &WorkflowDetails) -> String {
         let details = step.details.as_ref().map_or(String::new(), |details| format!(" {details}"));
         let at = step.at.to_rfc3339();
         lines.push(format!("step     {} {at} {}: {}{details}", step.seq, step.woken_by, step.decision));
+    }
+    for child in &details.children {
+        lines.push(format!("child    {} {}", child.job_id, child.outcome.as_deref().unwrap_or("open")));
     }
     lines.join("\n")
 }

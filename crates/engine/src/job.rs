@@ -260,6 +260,7 @@ impl From<EngineError> for JobError {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::LeaseLost => Self::LeaseLost,
+            EngineError::TooManyChildren => Self::fail("too_many_children", error.to_string()),
             EngineError::Encode(_) => Self::fail("encode", "a state or payload could not be written as JSON"),
             EngineError::Database(error) => error.into(),
         }

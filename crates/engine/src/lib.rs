@@ -29,4 +29,4 @@ pub use registry::{Kind, Registry};
 pub use runtime::{Drained, Running};
 pub use schedule::{CatchUp, Cron, InvalidCron, Schedule};
 pub use settings::Settings;
-pub use workflow::{Step, Transition, Wake, Workflow, WorkflowSpec, cancel};
+pub use workflow::{ChildOutcome, Join, Step, Transition, Wake, Workflow, WorkflowSpec, cancel};

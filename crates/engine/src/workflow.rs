@@ -9,9 +9,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use crate::effect::Applied;
+use crate::effect::{Applied, NewJob};
 use crate::error::EngineError;
-use crate::job::{JobError, Lease, Outcome, Queue, Retry};
+use crate::job::{JobError, JobId, Lease, Outcome, Queue, Retry};
 
 /// What is fixed about a kind of workflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,42 @@ pub struct WorkflowSpec {
     pub timeout: Duration,
 }
 
+/// Most jobs that one step enqueues as children.
+pub const CHILDREN_MAX: usize = 1000;
+
+/// Until when a workflow waits for its children.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Join {
+    /// Until all have ended, however they did.
+    All,
+    /// Until all have ended, or one was cancelled or has failed for good. The others go on.
+    UntilFailure,
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChildOutcome {
+    /// It has not.
+    Open,
+    /// It is done.
+    Done,
+    /// Its last attempt failed.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+}
+
+impl ChildOutcome {
+    pub(crate) fn parse(stored: Option<&str>) -> Self {
+        match stored {
+            None => Self::Open,
+            Some("done") => Self::Done,
+            Some("cancelled") => Self::Cancelled,
+            Some(_) => Self::Failed,
+        }
+    }
+}
+
 /// What woke a step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wake {
@@ -42,6 +78,8 @@ pub enum Wake {
         /// What it carried: ids, never personal data.
         payload: Value,
     },
+    /// The children have ended as `Children` said. In the order in which they were given.
+    Children(Vec<(JobId, ChildOutcome)>),
 }
 
 /// What a step decided. `S` is the workflow's state, which is the workflow type itself.
@@ -57,6 +95,19 @@ pub enum Transition<S> {
         state: S,
         /// The signal waited for. One that came before the wait began is kept and wakes at once.
         signal: &'static str,
+        /// When to give up waiting.
+        deadline: DateTime<Utc>,
+    },
+    /// Enqueue these jobs, at most [`CHILDREN_MAX`], and sleep until they have ended, or until the deadline; those that have
+    /// not ended by then go on unattended. When the workflow is cancelled or superseded meanwhile, those that nobody has
+    /// begun are cancelled with it. None folds into an equal job that waits.
+    Children {
+        /// The state to go on from.
+        state: S,
+        /// What is done beside each other.
+        jobs: Vec<NewJob>,
+        /// Which ends are waited for.
+        join: Join,
         /// When to give up waiting.
         deadline: DateTime<Utc>,
     },
@@ -87,6 +138,8 @@ pub struct Step {
     pub(crate) seq: i32,
     pub(crate) wake: Wake,
     pub(crate) signal_id: Option<i64>,
+    /// It waited for children.
+    pub(crate) joined: bool,
 }
 
 /// A transition on its way to the database, made by [`Step::decide`].
@@ -104,15 +157,32 @@ pub struct Decided {
     pub(crate) state: Value,
     pub(crate) wake_at: Option<DateTime<Utc>>,
     pub(crate) waiting_for: Option<&'static str>,
+    /// It waited for children, of whom nothing more need be known.
+    pub(crate) joined: bool,
+    pub(crate) children: Vec<NewJob>,
+    pub(crate) join_on: Option<&'static str>,
 }
 
 impl Decided {
-    fn of<S: Serialize>(step: &Step, transition: &Transition<S>) -> Result<Self, serde_json::Error> {
+    fn of<S: Serialize>(step: &Step, transition: &Transition<S>) -> Result<Self, EngineError> {
+        let mut children = Vec::new();
+        let mut join_on = None;
         let (decision, status, state, wake_at, waiting_for) = match transition {
             Transition::Next(state) => ("next", "running", state, None, None),
             Transition::WaitUntil(state, at) => ("wait_until", "sleeping", state, Some(*at), None),
             Transition::WaitFor { state, signal, deadline } => {
                 ("wait_for", "waiting", state, Some(*deadline), Some(*signal))
+            }
+            Transition::Children { state, jobs, join, deadline } => {
+                if jobs.len() > CHILDREN_MAX {
+                    return Err(EngineError::TooManyChildren);
+                }
+                children.clone_from(jobs);
+                join_on = Some(match join {
+                    Join::All => "all",
+                    Join::UntilFailure => "failure",
+                });
+                ("children", "joining", state, Some(*deadline), None)
             }
             Transition::Done(state) => ("done", "done", state, None, None),
         };
@@ -120,6 +190,11 @@ impl Decided {
             Wake::Start => ("start", None),
             Wake::Timer => ("timer", None),
             Wake::Signal { name, payload } => ("signal", Some(json!({ "signal": name, "payload": payload }))),
+            Wake::Children(ends) => {
+                let count = |of| ends.iter().filter(|(_, outcome)| *outcome == of).count();
+                let (done, failed) = (count(ChildOutcome::Done), count(ChildOutcome::Failed));
+                ("children", Some(json!({ "children": ends.len(), "done": done, "failed": failed })))
+            }
         };
         let state = serde_json::to_value(state)?;
         let (workflow_id, seq, signal_id) = (step.workflow_id, step.seq + 1, step.signal_id);
@@ -134,6 +209,9 @@ impl Decided {
             state,
             wake_at,
             waiting_for,
+            joined: step.joined,
+            children,
+            join_on,
         })
     }
 }
@@ -158,7 +236,8 @@ impl Step {
     /// transaction.
     ///
     /// # Errors
-    /// [`EngineError::LeaseLost`] when the step was taken elsewhere or the workflow ended meanwhile.
+    /// [`EngineError::LeaseLost`] when the step was taken elsewhere or the workflow ended meanwhile;
+    /// [`EngineError::TooManyChildren`].
     pub async fn record<S: Serialize>(
         &self,
         tx: &mut PgConnection,
@@ -171,7 +250,7 @@ impl Step {
     /// of its job in one transaction with those of other steps.
     ///
     /// # Errors
-    /// [`EngineError::Encode`] when the state cannot be written as JSON.
+    /// [`EngineError::Encode`] when the state cannot be written as JSON; [`EngineError::TooManyChildren`].
     pub fn decide<S: Serialize>(&self, transition: &Transition<S>) -> Result<Outcome, EngineError> {
         Ok(Outcome::Decided(Box::new(Decided::of(self, transition)?)))
     }

@@ -7,7 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sira_engine::JobId;
-use sira_engine::ops::{self, AttemptView, JobFilter, JobView, StepView, WorkflowFilter, WorkflowView};
+use sira_engine::ops::{
+    self, AttemptView, ChildView, JobFilter, JobView, StepView, WorkflowFilter, WorkflowView,
+};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::http::catalogue::{Code, Text};
@@ -21,8 +23,8 @@ use crate::http::state::App;
 const JOB_STATES: [&str; 8] =
     ["scheduled", "held", "ready", "running", "dead", "done", "cancelled", "merged"];
 /// The statuses of [`WorkflowQuery`].
-const WORKFLOW_STATUSES: [&str; 7] =
-    ["running", "sleeping", "waiting", "done", "failed", "cancelled", "superseded"];
+const WORKFLOW_STATUSES: [&str; 8] =
+    ["running", "sleeping", "waiting", "joining", "done", "failed", "cancelled", "superseded"];
 const UNKNOWN_VALUE: Text = Text {
     tr: "Böyle bir değer yok. allowed alanına bakın.",
     en: "There is no such value. See allowed.",
@@ -68,7 +70,7 @@ pub struct JobQuery {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct WorkflowQuery {
-    /// `running`, `sleeping`, `waiting`, `done`, `failed`, `cancelled` or `superseded`.
+    /// `running`, `sleeping`, `waiting`, `joining` (waits for the jobs that it enqueued), `done`, `failed`, `cancelled` or `superseded`.
     #[serde(rename = "filter[status]")]
     status: Option<String>,
     /// The stored kind.
@@ -185,6 +187,17 @@ pub struct WorkflowDetail {
     workflow: Workflow,
     /// Oldest first.
     steps: Vec<Step>,
+    /// The jobs that it waits for.
+    children: Vec<Child>,
+}
+
+/// A job that a workflow waits for.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Child {
+    job_id: i64,
+    /// `done`, `failed` or `cancelled`; null while it has not ended.
+    outcome: Option<String>,
 }
 
 /// Jobs, newest first.
@@ -275,7 +288,9 @@ pub async fn get_workflow(
     let mut conn = app.cx.db.read().await?;
     let found = ops::find_workflow(&mut conn, id).await?.ok_or(Code::NotFound)?;
     let steps = found.steps.into_iter().map(Step::from).collect();
-    Ok(Json(WorkflowDetail { workflow: found.workflow.into(), steps }))
+    let child = |ChildView { job_id, outcome }| Child { job_id, outcome };
+    let children = found.children.into_iter().map(child).collect();
+    Ok(Json(WorkflowDetail { workflow: found.workflow.into(), steps, children }))
 }
 
 /// Refuses a filter's value that is none of the allowed ones.

@@ -172,7 +172,7 @@ pub struct SessionView {
 pub struct WorkflowFilter {
     /// The stored kind.
     pub kind: Option<String>,
-    /// `running`, `sleeping`, `waiting`, `done`, `failed`, `cancelled` or `superseded`.
+    /// `running`, `sleeping`, `waiting`, `joining` (waits for its children), `done`, `failed`, `cancelled` or `superseded`.
     pub status: Option<String>,
     /// The business key.
     pub key: Option<String>,
@@ -218,9 +218,9 @@ pub struct WorkflowView {
 pub struct StepView {
     /// Its number, from 1.
     pub seq: i32,
-    /// `start`, `timer`, `signal` or `request`.
+    /// `start`, `timer`, `signal`, `children` or `request`.
     pub woken_by: String,
-    /// `next`, `wait_until`, `wait_for`, `done`, `failed`, `cancelled`, `superseded` or `retried`.
+    /// `next`, `wait_until`, `wait_for`, `children`, `done`, `failed`, `cancelled`, `superseded` or `retried`.
     pub decision: String,
     /// The state that it left behind.
     pub state: Value,
@@ -237,6 +237,17 @@ pub struct WorkflowDetails {
     pub workflow: WorkflowView,
     /// Oldest first.
     pub steps: Vec<StepView>,
+    /// The jobs that it waits for, in their order.
+    pub children: Vec<ChildView>,
+}
+
+/// A job that a workflow waits for.
+#[derive(Debug, Clone, Serialize)]
+pub struct ChildView {
+    /// The job.
+    pub job_id: i64,
+    /// `done`, `failed` or `cancelled`, once it has ended.
+    pub outcome: Option<String>,
 }
 
 /// Why a job was left as it is.
@@ -459,7 +470,8 @@ pub async fn trim_history(
 pub async fn find_workflow(conn: &mut PgConnection, id: i64) -> Result<Option<WorkflowDetails>, EngineError> {
     let Some(workflow) = store::find_workflow(conn, id).await? else { return Ok(None) };
     let steps = store::list_steps(conn, id).await?;
-    Ok(Some(WorkflowDetails { workflow, steps }))
+    let children = store::list_children(conn, id).await?;
+    Ok(Some(WorkflowDetails { workflow, steps, children }))
 }
 
 #[cfg(test)]

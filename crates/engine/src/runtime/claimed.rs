@@ -19,6 +19,8 @@ pub struct Claimed {
     pub crash_count: i16,
     pub deduped: bool,
     pub workflow_id: Option<i64>,
+    /// A workflow waits for it.
+    pub child: bool,
     /// What it passed: a place in it is free once it is through.
     pub gate: Option<String>,
     /// The queue under whose limit it was claimed: likewise.
@@ -52,6 +54,7 @@ impl Claimed {
             crash_count: row.crash_count,
             deduped: row.deduped,
             workflow_id: row.workflow_id,
+            child: row.child,
             gate: row.gate,
             limited: None,
             pending,

@@ -51,6 +51,9 @@ pub async fn complete(
         gates::report(&session, &batch).await;
         write(&session, &planned(&session, &batch), &mut busy).await;
         gates::leave(&session, &batch);
+        // Whoever counts the ends of children may have no other reason to look.
+        let scheduled = batch.iter().any(|of| of.job.child);
+        session.waker.wake(&Applied { queues: Vec::new(), scheduled });
         // Only now: a job that ran alone keeps its turn until its end is written.
         batch.retain(|of| busy.contains(&of.job.lease.job.0));
     }
@@ -301,6 +304,7 @@ mod tests {
             crash_count,
             deduped: false,
             workflow_id,
+            child: false,
             gate: None,
             limited: None,
             pending: None,

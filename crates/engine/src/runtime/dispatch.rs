@@ -67,6 +67,7 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
                                 seq: pending.seq,
                                 wake: pending.wake,
                                 signal_id: pending.signal_id,
+                                joined: pending.joined,
                             };
                             match begin(&pending.state, self.cx.clone(), step) {
                                 Ok(attempt) => of_step(attempt.await),

@@ -29,7 +29,7 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long it may take to answer.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Makes jobs and workflows due at their time and fires slots of schedules: sleeps exactly until the next one, or until something sooner is
+/// Makes jobs and workflows due at their time, or when their children have ended, and fires slots of schedules: sleeps exactly until the next one, or until something sooner is
 /// scheduled.
 pub async fn timers(session: Arc<Session>) {
     let mut bell = session.waker.bells.listen(TIMERS);
@@ -63,6 +63,8 @@ async fn make_due(session: &Session) -> Result<Duration, sqlx::Error> {
     let steps = store::wake_workflows(&mut conn, shift, PROMOTE_BATCH).await?;
     let full = queues.len().max(steps.len()) as i64 == PROMOTE_BATCH;
     queues.extend(steps);
+    let (joined, all_counted) = store::join_children(&mut conn, PROMOTE_BATCH).await?;
+    queues.extend(joined);
     let mut moved = !queues.is_empty();
     // Before slots are looked at: what is due waits for nothing else, also when that fails.
     session.waker.wake(&Applied { queues, scheduled: false });
@@ -71,6 +73,9 @@ async fn make_due(session: &Session) -> Result<Duration, sqlx::Error> {
     session.waker.wake(&Applied { queues: fired, scheduled: false });
     if full {
         return Ok(Duration::ZERO);
+    }
+    if !all_counted {
+        return Ok(LOCKED_WAIT);
     }
     let poll = jittered(session.settings.poll_every);
     let next = store::next_due_us(&mut conn, shift).await?;

@@ -15,7 +15,9 @@ pub async fn complete_one(tx: &mut PgConnection, job: JobId, lease: i64) -> Resu
     let done = sqlx::query!(
         "with gone as (
             delete from engine.jobs where id = $1 and lease = $2 and state = 'running'
-            returning id, kind, queue, attempt, dedupe_key, workflow_id, payload, created_at
+            returning id, kind, queue, attempt, dedupe_key, workflow_id, payload, created_at, child
+        ), told as (
+            update engine.children c set outcome = 'done' from gone where gone.child and c.job_id = gone.id
         )
         insert into engine.finished
             (id, kind, queue, outcome, attempt, dedupe_key, workflow_id, payload, created_at)

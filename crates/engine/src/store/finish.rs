@@ -48,7 +48,9 @@ async fn finish_leased(conn: &mut PgConnection, lease: i64, ids: &[i64]) -> Resu
     sqlx::query_scalar!(
         "with gone as (
             delete from engine.jobs where id = any($1) and lease = $2 and state = 'running'
-            returning id, kind, queue, attempt, dedupe_key, workflow_id, payload, created_at
+            returning id, kind, queue, attempt, dedupe_key, workflow_id, payload, created_at, child
+        ), told as (
+            update engine.children c set outcome = 'done' from gone where gone.child and c.job_id = gone.id
         )
         insert into engine.finished
             (id, kind, queue, outcome, attempt, dedupe_key, workflow_id, payload, created_at)
@@ -71,7 +73,9 @@ async fn finish_cancelled(conn: &mut PgConnection, cancelled: &[&Ending]) -> Res
             delete from engine.jobs j using input i
             where j.id = i.id and j.lease = i.lease and j.state = 'running'
             returning j.id, j.kind, j.queue, j.attempt, j.dedupe_key, j.workflow_id, j.payload, j.created_at,
-                j.lease, j.session, i.error, i.started_at
+                j.lease, j.session, i.error, i.started_at, j.child
+        ), told as (
+            update engine.children c set outcome = 'cancelled' from gone where gone.child and c.job_id = gone.id
         ), noted as (
             insert into engine.attempts (job_id, lease, attempt, session, started_at, outcome, error)
             select id, lease, attempt, session, started_at, 'cancelled', error from gone

@@ -6,7 +6,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::gate::Gate;
+use crate::gate::{Gate, Rate};
 use crate::ops::{GateView, HELD_MAX};
 
 /// Stores what the program declares; an operator's edit stands.
@@ -25,7 +25,7 @@ pub async fn declare(conn: &mut PgConnection, gates: &[Gate]) -> Result<(), sqlx
                 excluded.open_s)",
         &gates.iter().map(|gate| gate.name.to_owned()).collect::<Vec<_>>(),
         &gates.iter().map(|gate| gate.concurrency.map(u16::into)).collect::<Vec<_>>() as &[Option<i32>],
-        &gates.iter().map(|gate| gate.rate.map(|rate| rate.per_s())).collect::<Vec<_>>() as &[Option<f64>],
+        &gates.iter().map(|gate| gate.rate.map(Rate::per_s)).collect::<Vec<_>>() as &[Option<f64>],
         &gates.iter().map(|gate| gate.rate.map(|rate| rate.burst.into())).collect::<Vec<_>>() as &[Option<i32>],
         &gates.iter().map(|gate| gate.breaker.map(|of| of.failures_max.into())).collect::<Vec<_>>()
             as &[Option<i32>],

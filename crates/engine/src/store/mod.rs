@@ -3,6 +3,7 @@
 //! **Invariant:** whatever ends or puts back a claimed job matches `(id, lease)` of a running row and acts only on
 //! the rows that it changed. Leases compare with the database's clock, due times with that clock plus the shift.
 
+mod children;
 mod enqueue;
 mod fence;
 mod finish;
@@ -18,6 +19,7 @@ mod workflows;
 
 pub mod ops;
 
+pub use children::join_children;
 pub use enqueue::apply;
 pub use fence::{begin_external, complete_all, complete_one};
 pub use finish::{Ending, finish};

@@ -4,8 +4,8 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use crate::ops::{
-    AttemptView, JobFilter, JobView, PAGE_MAX, QueueCount, SessionView, StepView, Timer, WorkflowFilter,
-    WorkflowView,
+    AttemptView, ChildView, JobFilter, JobView, PAGE_MAX, QueueCount, SessionView, StepView, Timer,
+    WorkflowFilter, WorkflowView,
 };
 
 /// Ids that one look-up by tag takes.
@@ -291,6 +291,17 @@ pub async fn list_steps(conn: &mut PgConnection, id: i64) -> Result<Vec<StepView
     .await
 }
 
+/// The jobs that a workflow waits for.
+pub async fn list_children(conn: &mut PgConnection, id: i64) -> Result<Vec<ChildView>, sqlx::Error> {
+    sqlx::query_as!(
+        ChildView,
+        "select job_id, outcome from engine.children where workflow_id = $1 order by place",
+        id
+    )
+    .fetch_all(conn)
+    .await
+}
+
 pub async fn list_timers(conn: &mut PgConnection, keys: &[(&str, &str)]) -> Result<Vec<Timer>, sqlx::Error> {
     let (kinds, keys): (Vec<&str>, Vec<&str>) = keys.iter().copied().unzip();
     sqlx::query_as!(
@@ -321,7 +332,7 @@ pub async fn lock_jobs(tx: &mut PgConnection, ids: &[i64]) -> Result<Vec<Locked>
         Locked,
         r#"select j.id, j.state, case when j.workflow_id is not null then exists (
                 select from engine.workflows w
-                where w.id = j.workflow_id and w.status in ('running', 'sleeping', 'waiting')
+                where w.id = j.workflow_id and w.status in ('running', 'sleeping', 'waiting', 'joining')
             ) end as workflow_lives
         from engine.jobs j where j.id = any($1) order by j.id for update of j"#,
         ids
@@ -359,15 +370,16 @@ pub async fn retry_jobs(
             returning id, kind, queue, gate, priority, attempts_max, attempt, crash_count, probing, lease,
                 case when external_at is null then dedupe_key end as dedupe_key,
                 case when external_at is not null or dedupe_key is null then id end as apart,
-                workflow_id, external_at, trace_parent, payload, error, created_at
+                workflow_id, external_at, trace_parent, payload, error, created_at, child
         ), kept as (
             insert into engine.jobs (id, kind, queue, gate, priority, state, run_at, attempt, attempts_max, crash_count,
-                probing, lease, dedupe_key, workflow_id, external_at, trace_parent, payload, error, created_at)
+                probing, lease, dedupe_key, workflow_id, external_at, trace_parent, payload, error, created_at,
+                child)
                 overriding system value
             select distinct on (kind, dedupe_key, apart)
                 id, kind, queue, gate, priority, case when gate is null then 'ready' else 'held' end, now() + $2::bigint * interval '1 microsecond', 0, attempts_max,
                 0, probing or crash_count > 0, lease, dedupe_key, workflow_id, external_at, trace_parent, payload,
-                error, created_at
+                error, created_at, child
             from gone order by kind, dedupe_key, apart, id
             on conflict (kind, dedupe_key) where dedupe_key is not null and state in ('scheduled', 'held', 'ready')
             do update set run_at = least(jobs.run_at, excluded.run_at),
@@ -412,7 +424,9 @@ pub async fn cancel_jobs(tx: &mut PgConnection, ids: &[i64], reason: &str) -> Re
     sqlx::query!(
         "with gone as (
             delete from engine.jobs where id = any($1) and state <> 'running'
-            returning id, kind, queue, attempt, lease, dedupe_key, workflow_id, payload, created_at
+            returning id, kind, queue, attempt, lease, dedupe_key, workflow_id, payload, created_at, child
+        ), told as (
+            update engine.children c set outcome = 'cancelled' from gone where gone.child and c.job_id = gone.id
         ), noted as (
             insert into engine.attempts (job_id, lease, attempt, outcome, error)
             select id, lease, attempt, 'cancelled', $2 from gone

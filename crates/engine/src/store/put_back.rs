@@ -115,12 +115,12 @@ async fn put_back_plain(
         r#"with held as materialized (
             select i.id, i.lease, i.state, i.refund, i.crashed, i.probing, i.error, i.outcome, i.waits_for,
                 i.started_at, coalesce(i.at, now() + (i.after_us + $13) * interval '1 microsecond') as run_at,
-                old.attempt, old.session
+                old.attempt, old.session, old.child
             from unnest($1::bigint[], $2::bigint[], $3::text[], $4::timestamptz[], $5::bigint[], $6::bool[],
                 $7::bool[], $8::bool[], $9::jsonb[], $10::text[], $11::text[], $12::timestamptz[])
                 as i (id, lease, state, at, after_us, refund, crashed, probing, error, outcome, waits_for,
                       started_at),
-            lateral (select j.attempt, j.session from engine.jobs j
+            lateral (select j.attempt, j.session, j.child from engine.jobs j
                      where j.id = i.id and j.lease = i.lease and j.state = 'running'
                      for update offset 0) as old
         ), changed as (
@@ -129,6 +129,9 @@ async fn put_back_plain(
                 probing = held.probing, error = coalesce(held.error, j.error)
             from held where j.id = held.id
             returning j.id
+        ), told as (
+            update engine.children c set outcome = 'failed'
+            from held where held.child and held.state = 'dead' and c.job_id = held.id
         ), noted as (
             insert into engine.attempts
                 (job_id, lease, attempt, session, started_at, outcome, error, next_at, waits_for)

@@ -17,6 +17,8 @@ pub struct ClaimRow {
     pub crash_count: i16,
     pub deduped: bool,
     pub workflow_id: Option<i64>,
+    /// A workflow waits for it.
+    pub child: bool,
     /// As it is stored: it is read once, as what the kind takes.
     pub payload: Json<Box<RawValue>>,
 }
@@ -47,7 +49,7 @@ pub async fn claim(
             select ctid from engine.jobs where queue = $1 and state = 'ready' and not probing
             order by priority, id limit $2 * (select count(*) from me) for update skip locked))
         returning id, kind, gate, priority, lease, attempt, attempts_max, crash_count,
-            dedupe_key is not null as "deduped!", workflow_id, payload as "payload: Json<Box<RawValue>>""#,
+            dedupe_key is not null as "deduped!", workflow_id, child, payload as "payload: Json<Box<RawValue>>""#,
         queue,
         limit,
         by.session,
@@ -92,7 +94,7 @@ pub async fn claim_limited(
             limit (select greatest(least($2 - by_all, $5 - by_me), 0) from taken) * (select count(*) from me)
             for update skip locked))
         returning id, kind, gate, priority, lease, attempt, attempts_max, crash_count,
-            dedupe_key is not null as "deduped!", workflow_id, payload as "payload: Json<Box<RawValue>>""#,
+            dedupe_key is not null as "deduped!", workflow_id, child, payload as "payload: Json<Box<RawValue>>""#,
         queue,
         most,
         by.session,
@@ -122,7 +124,7 @@ pub async fn claim_probing(
                 and not exists (select from engine.queues q where q.name = jobs.queue and q.paused_at is not null)
             order by id limit (select count(*) from me) for update skip locked))
         returning id, kind, gate, priority, lease, attempt, attempts_max, crash_count,
-            dedupe_key is not null as "deduped!", workflow_id, payload as "payload: Json<Box<RawValue>>""#,
+            dedupe_key is not null as "deduped!", workflow_id, child, payload as "payload: Json<Box<RawValue>>""#,
         queues,
         by.session,
         by.claim,

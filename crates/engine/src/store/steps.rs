@@ -7,14 +7,15 @@ use serde_json::Value;
 use sira_kernel::Clock;
 use sqlx::PgConnection;
 
+use super::children::insert_children;
 use super::enqueue::insert_jobs;
 use super::fence::complete_one;
 use super::finish::{Ending, finish};
 use super::workflows::step_job;
 use crate::effect::Applied;
 use crate::error::EngineError;
-use crate::job::Lease;
-use crate::workflow::{Decided, Wake};
+use crate::job::{JobId, Lease};
+use crate::workflow::{ChildOutcome, Decided, Wake};
 
 /// A workflow whose step is due.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Pending {
     pub state: Value,
     pub wake: Wake,
     pub signal_id: Option<i64>,
+    /// It waited for children.
+    pub joined: bool,
 }
 
 /// Reads what steps stand on, by workflow; one that has ended is left out. Ended is told by the status, as in
@@ -34,16 +37,22 @@ pub async fn load_steps(
 ) -> Result<HashMap<i64, Pending>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select w.id, w.version, w.seq, w.state, w.status, s.id as "signal_id?", s.name as "name?",
-            s.payload as "payload?"
+            s.payload as "payload?", c.jobs, c.outcomes as "outcomes: Vec<Option<String>>",
+            coalesce(c.ended or w.join_on = 'failure' and c.failed, false) as "joined!"
         from unnest($1::bigint[]) as asked (id)
         cross join lateral (
             select * from engine.workflows
-            where id = asked.id and status in ('running', 'sleeping', 'waiting') offset 0
+            where id = asked.id and status in ('running', 'sleeping', 'waiting', 'joining') offset 0
         ) as w
         left join lateral (
             select id, name, payload from engine.signals
             where workflow_id = w.id and name = w.waiting_for order by id limit 1
-        ) as s on true"#,
+        ) as s on true
+        left join lateral (
+            select array_agg(job_id order by place) as jobs, array_agg(outcome order by place) as outcomes,
+                coalesce(bool_and(outcome is not null), true) as ended, bool_or(outcome <> 'done') as failed
+            from engine.children where workflow_id = w.id
+        ) as c on w.status = 'joining'"#,
         workflows
     )
     .fetch_all(conn)
@@ -52,12 +61,19 @@ pub async fn load_steps(
         let wake = match (row.status.as_str(), row.name, row.payload) {
             ("waiting", Some(name), Some(payload)) => Wake::Signal { name, payload },
             ("running", ..) => Wake::Start,
+            ("joining", ..) if row.joined => Wake::Children(ends(row.jobs, row.outcomes)),
             _ => Wake::Timer,
         };
         let (version, seq, state, signal_id) = (row.version, row.seq, row.state, row.signal_id);
-        (row.id, Pending { version, seq, state, wake, signal_id })
+        (row.id, Pending { version, seq, state, wake, signal_id, joined: row.status == "joining" })
     });
     Ok(pending.collect())
+}
+
+fn ends(jobs: Option<Vec<i64>>, outcomes: Option<Vec<Option<String>>>) -> Vec<(JobId, ChildOutcome)> {
+    let outcomes = outcomes.unwrap_or_default().into_iter();
+    let outcomes = outcomes.map(|outcome| ChildOutcome::parse(outcome.as_deref()));
+    jobs.unwrap_or_default().into_iter().map(JobId).zip(outcomes).collect()
 }
 
 /// Writes the step: state, history, completion of its job and the next step's job, fenced by the workflow's
@@ -70,7 +86,7 @@ pub async fn record_step(
     // The lock orders this against signals: one that is not seen below finds the state that is written here.
     let seq = sqlx::query_scalar!(
         "select seq from engine.workflows
-        where id = $1 and status in ('running', 'sleeping', 'waiting') for update",
+        where id = $1 and status in ('running', 'sleeping', 'waiting', 'joining') for update",
         decided.workflow_id
     )
     .fetch_optional(&mut *tx)
@@ -84,6 +100,7 @@ pub async fn record_step(
     // Steps are due at once: whatever the clock says, they are not scheduled.
     let mut applied = insert_jobs(tx, &Clock::system(), next).await?;
     applied.scheduled |= decided.wake_at.is_some();
+    applied.merge(insert_children(tx, &[decided]).await?);
     Ok(applied)
 }
 
@@ -125,6 +142,7 @@ pub async fn record_steps<'a>(
     let next = next.into_iter().map(|w| step_job(w.id, &w.kind, w.queue, w.attempts_max)).collect();
     let mut applied = insert_jobs(tx, &Clock::system(), next).await?;
     applied.scheduled |= written.iter().any(|decided| decided.wake_at.is_some());
+    applied.merge(insert_children(tx, &written).await?);
     let standing = if others.is_empty() { HashSet::new() } else { find_standing(tx, &others).await? };
     let (busy, ended): (Vec<PureStep<'a>>, Vec<_>) =
         others.iter().partition(|step| standing.contains(&step.decided.workflow_id));
@@ -142,7 +160,7 @@ async fn lock_free(tx: &mut PgConnection, steps: &[PureStep<'_>]) -> Result<Hash
         "select w.id from unnest($1::bigint[], $2::integer[]) as step (workflow_id, seq)
         cross join lateral (
             select id from engine.workflows
-            where id = step.workflow_id and seq = step.seq - 1 and status in ('running', 'sleeping', 'waiting')
+            where id = step.workflow_id and seq = step.seq - 1 and status in ('running', 'sleeping', 'waiting', 'joining')
             for update skip locked offset 0
         ) as w",
         &steps.iter().map(|step| step.decided.workflow_id).collect::<Vec<_>>(),
@@ -159,7 +177,7 @@ async fn find_standing(tx: &mut PgConnection, steps: &[PureStep<'_>]) -> Result<
         "select w.id from unnest($1::bigint[], $2::integer[]) as step (workflow_id, seq)
         cross join lateral (
             select id from engine.workflows
-            where id = step.workflow_id and seq = step.seq - 1 and status in ('running', 'sleeping', 'waiting')
+            where id = step.workflow_id and seq = step.seq - 1 and status in ('running', 'sleeping', 'waiting', 'joining')
             offset 0
         ) as w",
         &steps.iter().map(|step| step.decided.workflow_id).collect::<Vec<_>>(),
@@ -187,14 +205,20 @@ async fn write_steps(tx: &mut PgConnection, steps: &[&Decided]) -> Result<Vec<Ne
         Next,
         r#"with step as materialized (
             select * from unnest($1::bigint[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::jsonb[],
-                $8::timestamptz[], $9::text[], $10::bigint[])
-                as s (workflow_id, seq, woken_by, decision, status, state, details, wake_at, waiting_for, signal_id)
+                $8::timestamptz[], $9::text[], $10::bigint[], $11::bool[], $12::integer[], $13::text[])
+                as s (workflow_id, seq, woken_by, decision, status, state, details, wake_at, waiting_for, signal_id,
+                      joined, children, join_on)
         ), consumed as (
             delete from engine.signals where id = any(array(
                 select s.id from step cross join lateral (
                     select id from engine.signals
                     where workflow_id = step.workflow_id and (id = step.signal_id or step.status = 'done') offset 0
                 ) as s))
+        ), forgotten as (
+            delete from engine.children where job_id = any(array(
+                select c.job_id from step cross join lateral (
+                    select job_id from engine.children where workflow_id = step.workflow_id offset 0
+                ) as c where step.joined))
         ), history as (
             insert into engine.workflow_steps (workflow_id, seq, woken_by, decision, state, details)
             select workflow_id, seq, woken_by, decision, state, details from step
@@ -202,7 +226,8 @@ async fn write_steps(tx: &mut PgConnection, steps: &[&Decided]) -> Result<Vec<Ne
             update engine.workflows w set seq = step.seq, status = step.status, state = step.state, updated_at = now(),
                 wake_at = step.wake_at, waiting_for = step.waiting_for,
                 finished_at = case when step.status = 'done' then now() end,
-                due = step.status = 'running' or step.status = 'waiting' and exists (
+                children_left = step.children, join_on = step.join_on,
+                due = step.status = 'running' or step.status = 'joining' and step.children = 0 or step.status = 'waiting' and exists (
                     select from engine.signals s
                     where s.workflow_id = w.id and s.name = step.waiting_for and s.id is distinct from step.signal_id)
             from step where w.id = step.workflow_id
@@ -219,6 +244,9 @@ async fn write_steps(tx: &mut PgConnection, steps: &[&Decided]) -> Result<Vec<Ne
         &steps.iter().map(|s| s.wake_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
         &steps.iter().map(|s| s.waiting_for).collect::<Vec<_>>() as &[Option<&str>],
         &steps.iter().map(|s| s.signal_id).collect::<Vec<_>>() as &[Option<i64>],
+        &steps.iter().map(|s| s.joined).collect::<Vec<_>>(),
+        &steps.iter().map(|s| s.children.len() as i32).collect::<Vec<_>>(),
+        &steps.iter().map(|s| s.join_on).collect::<Vec<_>>() as &[Option<&str>],
     )
     .fetch_all(tx)
     .await

@@ -186,7 +186,8 @@ async fn end(
     write_ends(tx, status, &ids, &reasons.collect::<Vec<_>>()).await
 }
 
-/// The shared last chapter: status, history row, and no signal left, except of one that failed: it may be retried. What is live is told by its status:
+/// The shared last chapter: status, history row, and no signal or waiting child left, except of one that failed: it may be
+/// retried. What is live is told by its status:
 /// `finished_at is null` beside an id would lead the planner to read all of `workflows_live_key`.
 async fn write_ends(
     tx: &mut PgConnection,
@@ -204,16 +205,30 @@ async fn write_ends(
                 select jsonb_strip_nulls(jsonb_build_object('waiting_for', waiting_for)) as was
                 from engine.workflows where id = i.id offset 0
             ) as old
-            where w.id = i.id and w.status in ('running', 'sleeping', 'waiting')
+            where w.id = i.id and w.status in ('running', 'sleeping', 'waiting', 'joining')
             returning w.id, w.seq, w.state, i.details || old.was as details
         ), dropped as (
             delete from engine.signals s using ended e where s.workflow_id = e.id and $1 <> 'failed'
+        ), forgotten as (
+            delete from engine.children c using ended e where c.workflow_id = e.id and $1 <> 'failed'
+            returning c.job_id, c.outcome
+        ), orphaned as (
+            delete from engine.jobs j using forgotten f
+            where j.id = f.job_id and f.outcome is null and j.state <> 'running'
+            returning j.id, j.kind, j.queue, j.attempt, j.lease, j.payload, j.created_at
+        ), orphans_noted as (
+            insert into engine.attempts (job_id, lease, attempt, outcome, error)
+            select id, lease, attempt, 'cancelled', $4 from orphaned
+        ), orphans_ended as (
+            insert into engine.finished (id, kind, queue, outcome, attempt, payload, error, created_at)
+            select id, kind, queue, 'cancelled', attempt, payload, $4, created_at from orphaned
         )
         insert into engine.workflow_steps (workflow_id, seq, woken_by, decision, state, details)
         select id, seq, 'request', $1, state, details from ended",
         status,
         ids,
-        details
+        details,
+        json!({ "code": "parent_ended", "message": "the workflow that waited for it has ended" })
     )
     .execute(tx)
     .await?;
@@ -295,6 +310,8 @@ pub async fn revive(tx: &mut PgConnection, id: i64, from: Option<i32>) -> Result
                 finished_at = null, updated_at = now(), wake_at = null,
                 waiting_for = (select name from signalled),
                 status = case when exists (select from signalled) then 'waiting'
+                    when b.decision = 'children' and exists (
+                        select from engine.children where workflow_id = $1) then 'joining'
                     when b.decision in ('wait_until', 'wait_for', 'children') then 'sleeping'
                     else 'running' end
             from beginning b where w.id = $1
