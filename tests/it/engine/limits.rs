@@ -74,7 +74,7 @@ impl Job<Cx> for Asking {
         breaker: Some(Breaker {
             failures_max: 3,
             counts: &["provider_down"],
-            open_for: Duration::from_secs(60),
+            open_for: Duration::from_mins(1),
         }),
     });
 
