@@ -199,6 +199,8 @@ pub struct Log {
     pub format: LogFormat,
     /// Directives of tracing-subscriber.
     pub filter: String,
+    /// Where spans are sent by OTLP over HTTP; empty: nowhere.
+    pub otlp_url: String,
 }
 
 /// How log lines are written.
@@ -387,6 +389,11 @@ impl Config {
         require(
             tracing_subscriber::EnvFilter::try_new(&self.log.filter).is_ok(),
             "log.filter: not a list of directives, such as info,sira_engine=debug",
+        );
+        let otlp_url = &self.log.otlp_url;
+        require(
+            otlp_url.is_empty() || otlp_url.starts_with("http://") || otlp_url.starts_with("https://"),
+            "log.otlp_url: not an http address, such as http://localhost:4318/v1/traces",
         );
     }
 
@@ -630,6 +637,7 @@ mod tests {
             ("SIRA__INTAKE__PHONE_REGION", "Turkey", "intake.phone_region:"),
             ("SIRA__DISTRIBUTION__ASSIGN_BATCH_MAX", "-1", "distribution.assign_batch_max:"),
             ("SIRA__LOG__FILTER", "a=b=c", "log.filter:"),
+            ("SIRA__LOG__OTLP_URL", "localhost:4318", "log.otlp_url:"),
         ] {
             let Errors(errors) = Loaded::load(None, &variables(&[(name, value)])).expect_err(name);
             assert!(errors.len() == 1 && errors[0].starts_with(key), "{name}: {errors:?}");

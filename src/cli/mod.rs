@@ -173,7 +173,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
 }
 
 async fn configured(loaded: Loaded, command: Configured) -> anyhow::Result<Exit> {
-    logging::begin(&match &command {
+    let _spans = logging::begin(&match &command {
         // Its output is the table.
         Configured::Up(args) if args.is_check() => {
             Log { filter: "warn".to_owned(), ..loaded.config.log.clone() }
@@ -183,7 +183,7 @@ async fn configured(loaded: Loaded, command: Configured) -> anyhow::Result<Exit>
             Log { filter: "error".to_owned(), ..loaded.config.log.clone() }
         }
         _ => loaded.config.log.clone(),
-    });
+    })?;
     match command {
         Configured::Up(args) => up::up(loaded.config, &args).await,
         Configured::Serve => up::serve(&loaded.config).await,

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use sira_domain::operations::{OperationError, queues};
-use sira_engine::ops::{self, QueueError, QueueView, READY_MAX};
+use sira_engine::ops::{
+    self, CounterFilter, CounterView, MINUTES_MAX, QueueError, QueueView, READY_MAX, SessionView,
+};
 use sira_kernel::Clock;
 
 use super::output::{Format, Row, written};
@@ -27,6 +29,10 @@ pub enum Command {
     Drain(Pause),
     /// Let one go on
     Resume(Which),
+    /// List the processes that work, oldest first
+    Workers(Ls),
+    /// How attempts ended in the last minutes, by queue, kind and outcome
+    Counters(Counters),
     /// Set how many of its jobs run at a time in all processes
     Limit(Limit),
 }
@@ -34,6 +40,23 @@ pub enum Command {
 /// How.
 #[derive(Debug, Args)]
 pub struct Ls {
+    /// How the list is written
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+/// Which minutes.
+#[derive(Debug, Args)]
+pub struct Counters {
+    /// So many minutes back
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=i64::from(MINUTES_MAX)))]
+    minutes: u16,
+    /// A queue's name
+    #[arg(long)]
+    queue: Option<String>,
+    /// A kind, as in ingestion.fetch_meta_lead
+    #[arg(long)]
+    kind: Option<String>,
     /// How the list is written
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
@@ -99,6 +122,17 @@ async fn with(config: &Config, database: &Database, command: Command) -> anyhow:
                 refused => Ok(refused),
             }
         }
+        Command::Workers(Ls { output }) => {
+            let mut conn = database.pool().acquire().await?;
+            print(&written(output, &ops::list_sessions(&mut conn).await?)?)?;
+            Ok(Exit::Ok)
+        }
+        Command::Counters(Counters { minutes, queue, kind, output }) => {
+            let mut conn = database.pool().acquire().await?;
+            let filter = CounterFilter { queue, kind, minutes };
+            print(&written(output, &ops::list_counters(&mut conn, &filter).await?)?)?;
+            Ok(Exit::Ok)
+        }
         Command::Limit(Limit { name, most }) => {
             decide(&db, is_refusal, async |uow| {
                 queues::limit(uow, &name, most).await?;
@@ -161,5 +195,39 @@ impl Row for QueueView {
     }
     fn position(&self) -> String {
         self.name.clone()
+    }
+}
+
+impl Row for SessionView {
+    const HEADINGS: &'static [&'static str] = &["ID", "HOST", "VERSION", "SINCE", "UNTIL", "QUEUES"];
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.id.to_string(),
+            self.host.clone(),
+            self.version.clone(),
+            self.started_at.to_rfc3339(),
+            self.until.to_rfc3339(),
+            self.queues.join(" "),
+        ]
+    }
+    fn position(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+impl Row for CounterView {
+    const HEADINGS: &'static [&'static str] = &["MINUTE", "QUEUE", "KIND", "OUTCOME", "ATTEMPTS", "RAN_MS"];
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.minute.to_rfc3339(),
+            self.queue.clone(),
+            self.kind.clone(),
+            self.outcome.clone(),
+            self.attempts.to_string(),
+            self.ran_ms.to_string(),
+        ]
+    }
+    fn position(&self) -> String {
+        self.minute.to_rfc3339()
     }
 }

@@ -182,6 +182,8 @@ fn routes(base_path: &str) -> Result<Routes, RouterError> {
         .add(Access::Needs(Permission::ManageQueues), routes!(ops::queues::pause_job_queue))
         .add(Access::Needs(Permission::ManageQueues), routes!(ops::queues::resume_job_queue))
         .add(Access::Needs(Permission::ManageQueues), routes!(ops::queues::limit_job_queue))
+        .add(Access::Needs(Permission::ViewOperations), routes!(ops::workers::list_workers))
+        .add(Access::Needs(Permission::ViewOperations), routes!(ops::workers::list_job_counters))
         .add(Access::Needs(Permission::ViewOperations), routes!(ops::gates::list_gates))
         .add(Access::Needs(Permission::ManageQueues), routes!(ops::gates::edit_gate))
         .add(Access::Needs(Permission::ManageQueues), routes!(ops::gates::reset_gate))

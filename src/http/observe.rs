@@ -11,7 +11,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use tracing::Instrument;
+use sira_kernel::TraceParent;
 
 use super::catalogue::{self, Code, Language};
 use super::problem::{ApiError, PROBLEM_JSON};
@@ -33,7 +33,8 @@ const UPLOAD: &str = "/imports/{id}/file";
 
 /// The outermost layer.
 pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let trace_id = trace_id(request.headers());
+    let parent = parent(request.headers());
+    let trace_id = parent.trace_id();
     let accepted = request.headers().get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
     let language = catalogue::language(accepted);
     let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
@@ -43,7 +44,7 @@ pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -
         tracing::info_span!("http.request", http.method = method, http.route = %route, trace.id = %trace_id);
     request.extensions_mut().insert(app);
     let started = Instant::now();
-    async {
+    let answered = async {
         let answer = next.run(request).await;
         // Anybody can send these, as many as they like.
         let unsigned =
@@ -67,9 +68,8 @@ pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -
             response.headers_mut().insert(REQUEST_ID, value);
         }
         response
-    }
-    .instrument(span)
-    .await
+    };
+    parent.instrument(span, answered).await
 }
 
 /// Ends a request that takes too long. What it had not committed did not happen.
@@ -119,14 +119,10 @@ fn finish(mut response: Response, language: Language, trace_id: &str) -> Respons
     error.render(language, trace_id)
 }
 
-/// The trace id of a W3C `traceparent`, else a new one: 32 hexadecimal digits.
-fn trace_id(headers: &HeaderMap) -> String {
-    let given = headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(|parent| {
-        let id = parent.split('-').nth(1)?;
-        let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-        (id.len() == 32 && id.chars().all(hex) && id.chars().any(|c| c != '0')).then(|| id.to_owned())
-    });
-    given.unwrap_or_else(|| hex::encode(rand::random::<[u8; 16]>()))
+/// The caller's place in its trace, or the beginning of a new one.
+fn parent(headers: &HeaderMap) -> TraceParent {
+    let given = headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(TraceParent::parse);
+    given.unwrap_or_else(TraceParent::begin)
 }
 
 /// Bounded, because clients may send any word as a method.
@@ -149,10 +145,10 @@ mod tests {
 
     #[test]
     fn a_trace_is_continued_when_it_is_one() {
-        let of = |parent: &str| {
+        let of = |given: &str| {
             let mut headers = HeaderMap::new();
-            headers.insert("traceparent", HeaderValue::from_str(parent).unwrap());
-            trace_id(&headers)
+            headers.insert("traceparent", HeaderValue::from_str(given).unwrap());
+            parent(&headers).trace_id()
         };
         let id = "0af7651916cd43dd8448eb211c80319c";
         assert_eq!(of(&format!("00-{id}-b7ad6b7169203331-01")), id);

@@ -7,6 +7,7 @@ pub mod jobs;
 pub mod quarantine;
 pub mod queues;
 pub mod schedules;
+pub mod workers;
 pub mod workflows;
 
 use axum::extract::State;

@@ -63,6 +63,24 @@ fn the_page_of_roles_and_the_code_show_the_same_leads() {
     }
 }
 
+#[test]
+fn the_examples_of_alarms_and_of_a_dashboard_ask_for_metrics_that_are_counted() {
+    const ALERTS: &str = include_str!("../../deploy/monitoring/alerts.yml");
+    const DASHBOARD: &str = include_str!("../../deploy/monitoring/dashboard.json");
+    let counted: Vec<&str> = table(METRICS, "What a process counts")[1..].iter().map(|row| row[0]).collect();
+    let mut asked = 0;
+    for page in [ALERTS, DASHBOARD] {
+        for (at, _) in page.match_indices("sira_") {
+            let end = page[at..].find(|c: char| !(c.is_ascii_lowercase() || c == '_')).unwrap();
+            let name = &page[at..at + end];
+            assert!(counted.contains(&name), "{name} is not in the table of docs/METRICS.md");
+            asked += 1;
+        }
+    }
+    assert!(asked > 20, "{asked}");
+    assert!(serde_json::from_str::<Value>(DASHBOARD).is_ok());
+}
+
 /// A statement of the page of metrics: the first that holds these words.
 fn statement(words: &str) -> &'static str {
     let mut blocks = METRICS.split("```sql\n").skip(1).map(|block| block.split_once("```").unwrap().0);

@@ -7,5 +7,6 @@ mod leases;
 mod limits;
 mod operator;
 mod schedules;
+mod traces;
 mod workflows;
 mod world;

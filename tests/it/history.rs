@@ -13,6 +13,7 @@ const FINISHED: &str = "select count(*) from engine.finished where kind = 'test.
 const ATTEMPTS: &str = "select count(*) from engine.attempts where session = -1";
 const WORKFLOWS: &str = "select count(*) from engine.workflows where kind = 'test.kept'";
 const STEPS: &str = "select count(*) from engine.workflow_steps where woken_by = 'test'";
+const COUNTERS: &str = "select count(*) from engine.counters where kind = 'test.kept'";
 const TAGS: &str = "select count(*) from engine.job_tags where tag like 'test:%'";
 const RUNS: &str = "select count(*) from engine.finished where kind = 'operations.trim_history'";
 
@@ -28,6 +29,7 @@ async fn lived_in(house: &House) {
              now()::text])::timestamptz as at;
          insert into engine.finished (id, kind, queue, outcome, attempt, payload, created_at, finished_at)
              select -1, 'test.kept', 'test', 'done', 1, '{}', at, at from days;
+         insert into engine.counters select at, 'test', 'test.kept', 'done', 1, 1 from days;
          insert into engine.attempts (job_id, lease, attempt, session, outcome, ended_at)
              select -1, 1, 1, -1, 'failed', at from days;
          insert into engine.workflows (kind, key, version, queue, attempts_max, status, state, due, finished_at)
@@ -48,9 +50,9 @@ async fn lived_in(house: &House) {
     .unwrap();
 }
 
-async fn what_is_left(house: &House) -> [i64; 6] {
-    let mut left = [0; 6];
-    for (place, sql) in [DAY, FINISHED, ATTEMPTS, WORKFLOWS, STEPS, TAGS].into_iter().enumerate() {
+async fn what_is_left(house: &House) -> [i64; 7] {
+    let mut left = [0; 7];
+    for (place, sql) in [DAY, FINISHED, ATTEMPTS, WORKFLOWS, STEPS, TAGS, COUNTERS].into_iter().enumerate() {
         left[place] = house.count(sql).await;
     }
     left
@@ -60,9 +62,9 @@ async fn what_is_left(house: &House) -> [i64; 6] {
 async fn history_goes_when_it_is_too_old_and_nothing_that_lives_goes_with_it() {
     let house = House::new().await;
     lived_in(&house).await;
-    assert_eq!(what_is_left(&house).await, [2, 3, 3, 2101, 2100, 4]);
+    assert_eq!(what_is_left(&house).await, [2, 3, 3, 2101, 2100, 4, 3]);
     let running = house.work().await;
-    let kept = [0, 1, 1, 701, 700, 2];
+    let kept = [0, 1, 1, 701, 700, 2, 1];
     for runs in 1..=2 {
         house.apply(&[Effect::Job(NewJob::of(&TrimHistory {}))]).await;
         house.until(runs, RUNS).await;

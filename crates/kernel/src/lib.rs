@@ -11,6 +11,7 @@ pub mod mask;
 pub mod name;
 pub mod phone;
 pub mod reference;
+pub mod trace;
 pub mod zone;
 
 pub use actor::Actor;
@@ -20,4 +21,5 @@ pub use id::Id;
 pub use mask::mask_contacts;
 pub use name::PersonName;
 pub use phone::{PhoneKind, PhoneNumber};
+pub use trace::TraceParent;
 pub use zone::Zone;

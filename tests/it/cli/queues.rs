@@ -56,6 +56,9 @@ async fn a_queue_is_limited_and_a_gate_edited_and_closed_at_a_terminal() {
     assert_eq!(house.sira(&["queues", "limit", "calls", "2"]).out.trim(), "calls: at most 2 at a time");
     assert_eq!(house.sira(&["queues", "limit", "calls", "none"]).out.trim(), "calls: no limit");
     assert_eq!(house.sira(&["queues", "limit", "calls", "0"]).code, Some(2));
+    let workers = house.sira(&["queues", "workers", "-o", "csv"]).out;
+    assert!(workers.lines().count() == 2 && workers.contains("calls"), "{workers}");
+    assert_eq!(house.sira(&["queues", "counters", "--minutes", "5", "-o", "json"]).code, Some(0));
     for format in ["table", "csv", "json"] {
         let out = house.sira(&["gates", "ls", "-o", format]).out;
         assert!(out.contains("meta.graph") && out.contains("closed"), "{out}");

@@ -21,7 +21,7 @@ const HISTORY: &str =
 
 /// Enqueues a job of each name, waits for them, and remembers how they ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Crew {
+pub struct Crew {
     key: String,
     names: Vec<String>,
     until_failure: bool,
@@ -63,8 +63,8 @@ impl Workflow<Cx> for Crew {
 
 /// Does as scripted, and leaves its effect in the transaction of its completion.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Member {
-    name: String,
+pub struct Member {
+    pub name: String,
 }
 
 impl Job<Cx> for Member {
@@ -100,9 +100,19 @@ impl Job<Cx> for Member {
     }
 }
 
+impl Crew {
+    pub fn named(key: &str, names: &[&str]) -> Self {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Self { key: key.to_owned(), names, until_failure: false, told: None }
+    }
+
+    pub fn start(key: &str, names: &[&str]) -> Effect {
+        crew(key, names, false)
+    }
+}
+
 fn crew(key: &str, names: &[&str], until_failure: bool) -> Effect {
-    let names = names.iter().map(|name| (*name).to_owned()).collect();
-    Effect::Start(NewWorkflow::of(&Crew { key: key.to_owned(), names, until_failure, told: None }))
+    Effect::Start(NewWorkflow::of(&Crew { until_failure, ..Crew::named(key, names) }))
 }
 
 async fn start(w: &World) -> Running {

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use sira_engine::ops::{
-    Done, JobFilter, QueueError, Refused, Verdict, cancel_jobs, count_running, find_job, list_jobs,
-    list_queues, match_jobs, pause_queue, reschedule_jobs, resume_queue, retry_jobs,
+    CounterFilter, Done, JobFilter, QueueError, Refused, Verdict, cancel_jobs, count_running, find_job,
+    list_counters, list_jobs, list_queues, match_jobs, pause_queue, reschedule_jobs, resume_queue,
+    retry_jobs,
 };
 use sira_engine::{Effect, JobId, NewJob};
 
@@ -303,4 +304,34 @@ async fn a_job_that_waits_is_given_another_time_and_one_that_does_not_is_left_al
     let (_, applied) = reschedule_jobs(&mut conn, &ids, w.db.clock.now()).await.unwrap();
     w.cx.engine.wake(&applied);
     w.until(DONE, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_attempts_ended_is_kept_by_minute_and_told_by_every_process() {
+    let w = World::new().await;
+    w.cx.script("failing", &[Do::Fail]);
+    let one = w.start().await;
+    let two = w.start().await;
+    for name in ["failing", "a", "b", "c"] {
+        w.enqueue(name, None).await;
+    }
+    w.until(DONE, 3).await;
+    w.until(DEAD, 1).await;
+    // What was not told yet is told at the end.
+    one.drain(std::time::Duration::from_secs(5)).await;
+    two.drain(std::time::Duration::from_secs(5)).await;
+    let mut conn = w.db.pool.acquire().await.unwrap();
+    let filter =
+        CounterFilter { minutes: 5, kind: Some("test.scripted".to_owned()), ..CounterFilter::default() };
+    let counters = list_counters(&mut conn, &filter).await.unwrap();
+    let sum = |outcome: &str| {
+        counters
+            .iter()
+            .filter(|of| of.outcome == outcome && of.queue == "test")
+            .map(|of| of.attempts)
+            .sum::<i64>()
+    };
+    assert_eq!((sum("done"), sum("failed")), (3, 1), "{counters:?}");
+    let other = CounterFilter { queue: Some("other".to_owned()), ..filter };
+    assert!(list_counters(&mut conn, &other).await.unwrap().is_empty());
 }

@@ -132,3 +132,28 @@ async fn an_operator_limits_a_queue_and_edits_and_closes_a_gate_and_it_is_audite
     ];
     assert_eq!(audited, expected);
 }
+
+#[tokio::test]
+async fn an_operator_sees_who_works_and_how_attempts_ended_by_minute() {
+    let app = TestApp::new().await;
+    sqlx::raw_sql(
+        "insert into engine.sessions (host, version, queues, until) values ('h', '1', '{q}', now() + interval '9 s');
+        insert into engine.counters values (date_trunc('minute', now()), 'q', 'k', 'done', 7, 70),
+            (date_trunc('minute', now() - interval '2 hours'), 'q', 'k', 'failed', 1, 10)",
+    )
+    .execute(&app.db.pool)
+    .await
+    .unwrap();
+    let (_, auditor) = app.signed_in(Role::Auditor).await;
+    let (_, agent) = app.signed_in(Role::Agent).await;
+    assert_eq!(app.get("/api/v1/ops/workers", &agent).await.problem(), "forbidden");
+    let worker = app.get("/api/v1/ops/workers", &auditor).await.json()["data"][0].clone();
+    assert_eq!((&worker["host"], &worker["queues"]), (&json!("h"), &json!(["q"])), "{worker}");
+    let at = "/api/v1/ops/counters";
+    let counters = app.get(&format!("{at}?filter[kind]=k"), &auditor).await.json()["data"].clone();
+    assert_eq!((counters.as_array().unwrap().len(), &counters[0]["attempts"]), (1, &json!(7)));
+    let more = app.get(&format!("{at}?minutes=180"), &auditor).await.json()["data"].clone();
+    assert_eq!(more.as_array().unwrap().len(), 2);
+    assert_eq!(app.get(&format!("{at}?minutes=181"), &auditor).await.problem(), "invalid_query");
+    assert_eq!(app.get(&format!("{at}?filter[queue]=other"), &auditor).await.json()["data"], json!([]));
+}

@@ -4,6 +4,7 @@
 //! Payloads and states hold ids and no personal data, so they may be shown. What an operator does takes the rows' locks
 //! first, so that it is safe beside running workers: a job is either claimed before, and then left alone, or not at all.
 
+mod counters;
 mod gates;
 mod queues;
 mod schedules;
@@ -20,6 +21,7 @@ use crate::error::EngineError;
 use crate::job::JobId;
 use crate::store::ops as store;
 
+pub use counters::{CounterFilter, CounterView, MINUTES_MAX, list_counters};
 pub use gates::{GateEdit, GateError, GateView, HELD_MAX, edit_gate, list_gates, reset_gate};
 pub use queues::{QueueError, QueueView, READY_MAX};
 pub use queues::{count_running, limit_queue, list_queues, pause_queue, resume_queue};

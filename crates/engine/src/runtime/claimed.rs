@@ -21,6 +21,8 @@ pub struct Claimed {
     pub workflow_id: Option<i64>,
     /// A workflow waits for it.
     pub child: bool,
+    /// The place in a trace that caused it.
+    pub trace_parent: Option<String>,
     /// What it passed: a place in it is free once it is through.
     pub gate: Option<String>,
     /// The queue under whose limit it was claimed: likewise.
@@ -55,6 +57,7 @@ impl Claimed {
             deduped: row.deduped,
             workflow_id: row.workflow_id,
             child: row.child,
+            trace_parent: row.trace_parent,
             gate: row.gate,
             limited: None,
             pending,

@@ -305,6 +305,7 @@ mod tests {
             deduped: false,
             workflow_id,
             child: false,
+            trace_parent: None,
             gate: None,
             limited: None,
             pending: None,

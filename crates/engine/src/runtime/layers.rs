@@ -13,8 +13,8 @@ use apalis_core::error::BoxDynError;
 use apalis_core::task::Task;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use sira_kernel::TraceParent;
 use tower::{Layer, Service};
-use tracing::Instrument;
 
 use super::claimed::{Claimed, Fault, Verdict};
 use super::session::Session;
@@ -101,6 +101,7 @@ pub fn acknowledge(session: &Arc<Session>) -> Around {
                     .increment(1);
                 metrics::histogram!("sira_job_duration_seconds", "kind" => kind.clone())
                     .record(started.elapsed());
+                session.counts.add(&kind, label, started.elapsed());
                 session.acknowledge(Arc::clone(member), verdict, Some(started_at));
             }
             verdict
@@ -140,14 +141,18 @@ pub fn in_turn(session: &Arc<Session>) -> Around {
     })
 }
 
-/// Everything that a handler logs carries its job.
+/// Everything that a handler logs carries its job, and what it causes belongs to the job's trace: that of what caused it.
 pub fn traced() -> Around {
     Around::new(|job, attempt| trace(&job, attempt))
 }
 
 fn trace(job: &Claimed, attempt: Attempt) -> Attempt {
-    let span = tracing::info_span!("job", job.name = %job.kind, job.id = %job.lease.job, attempt = job.lease.attempt);
-    async move {
+    let parent = job.trace_parent.as_deref().and_then(TraceParent::parse).unwrap_or_else(TraceParent::begin);
+    let span = tracing::info_span!(
+        "job", job.name = %job.kind, job.id = %job.lease.job, attempt = job.lease.attempt,
+        trace.id = %parent.trace_id(),
+    );
+    let attempt = async move {
         let verdict = attempt.await;
         match &verdict {
             Verdict::Failed(failure, fault) => {
@@ -157,9 +162,8 @@ fn trace(job: &Claimed, attempt: Attempt) -> Attempt {
             other => tracing::debug!(outcome = other.label(), "attempt ended"),
         }
         verdict
-    }
-    .instrument(span)
-    .boxed()
+    };
+    parent.instrument(span, attempt).boxed()
 }
 
 /// A panic is a failure of its job, not of the process.

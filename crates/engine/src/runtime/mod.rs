@@ -195,6 +195,7 @@ impl Running {
         self.upkeep.shutdown().await;
         let closing = async {
             let mut conn = self.own.acquire().await?;
+            upkeep::tell_counts(&self.session, &mut conn).await?;
             store::close_session(&mut conn, self.session.id).await
         };
         closing.await.unwrap_or_else(|error: sqlx::Error| {

@@ -1,5 +1,6 @@
 //! What one session's tasks share.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -41,9 +42,40 @@ pub struct Session {
     pub interrupt: CancellationToken,
     /// Attempts read it; a job that must run alone writes it.
     pub turns: Arc<RwLock<()>>,
+    /// What ended since it was last told.
+    pub counts: Counts,
     acknowledgements: mpsc::UnboundedSender<Acknowledgement>,
     claims: AtomicI64,
     doubts: Mutex<Vec<(ClaimedBy, Instant)>>,
+}
+
+/// How attempts ended, by kind and outcome: how many, and how long they ran.
+#[derive(Default)]
+pub struct Counts(Mutex<BTreeMap<(String, &'static str), (i64, Duration)>>);
+
+impl Counts {
+    pub fn add(&self, kind: &str, outcome: &'static str, ran: Duration) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (kind.to_owned(), outcome);
+        let (attempts, total) = counts.entry(key).or_default();
+        *attempts += 1;
+        *total += ran;
+    }
+
+    /// What was counted since the last time.
+    pub fn take(&self) -> BTreeMap<(String, &'static str), (i64, Duration)> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Counts it again: it was not told.
+    pub fn put_back(&self, taken: BTreeMap<(String, &'static str), (i64, Duration)>) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, (attempts, ran)) in taken {
+            let (all, total) = counts.entry(key).or_default();
+            *all += attempts;
+            *total += ran;
+        }
+    }
 }
 
 /// An attempt's end on its way to the database. Their number is bounded by that of the claimed jobs.
@@ -90,6 +122,7 @@ impl Session {
             interrupt: lost.child_token(),
             lost,
             turns: Arc::new(RwLock::new(())),
+            counts: Counts::default(),
             acknowledgements,
             claims: AtomicI64::new(0),
             doubts: Mutex::default(),

@@ -11,6 +11,7 @@ use super::fetch::{PROBING, bounded};
 use super::session::{Retrying, Session, jittered};
 use super::slots;
 use crate::effect::Applied;
+use crate::store::counters::Counted;
 use crate::store::{self, PutBack, Return, Unbegun};
 use crate::wake::{CHANNEL, TIMERS, bell_of};
 
@@ -87,7 +88,7 @@ async fn make_due(session: &Session) -> Result<Duration, sqlx::Error> {
     })
 }
 
-/// Rescues, settles doubtful claims, measures, and keeps partitions.
+/// Rescues, settles doubtful claims, measures, tells counts, and keeps partitions.
 pub async fn upkeep(session: Arc<Session>, pool: PgPool) {
     let every = session.settings.renew_every / RESCUES_PER_RENEWAL;
     let mut partitions_at = Instant::now();
@@ -109,6 +110,7 @@ async fn tend(
     let mut conn = pool.acquire().await?;
     while bounded(session, rescue(session, &mut conn)).await? {}
     bounded(session, settle_doubts(session, &mut conn)).await?;
+    tell_counts(session, &mut conn).await?;
     if Instant::now() >= *ages_at {
         *ages_at = Instant::now() + AGES_EVERY;
         let ages = store::queue_ages(&mut conn, session.clock.shift_us(), &session.queues);
@@ -123,6 +125,30 @@ async fn tend(
         bounded(session, store::ensure_partitions(&mut conn, today.date_naive())).await?;
     }
     Ok(())
+}
+
+/// Tells how attempts ended since the last time.
+pub async fn tell_counts(session: &Session, conn: &mut sqlx::PgConnection) -> Result<(), sqlx::Error> {
+    let taken = session.counts.take();
+    if taken.is_empty() {
+        return Ok(());
+    }
+    let queue = |kind: &str| session.dispatch.kind(kind).map_or("unknown", |kind| kind.queue);
+    let counted: Vec<_> = taken
+        .iter()
+        .map(|((kind, outcome), (attempts, ran))| Counted {
+            queue: queue(kind).to_owned(),
+            kind: kind.clone(),
+            outcome,
+            attempts: *attempts,
+            ran_ms: i64::try_from(ran.as_millis()).unwrap_or(i64::MAX),
+        })
+        .collect();
+    let told = bounded(session, store::counters::add(conn, &counted)).await;
+    if told.is_err() {
+        session.counts.put_back(taken);
+    }
+    told
 }
 
 /// Returns whether there may be more to rescue.

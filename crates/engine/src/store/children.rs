@@ -29,10 +29,11 @@ pub async fn insert_children(tx: &mut PgConnection, steps: &[&Decided]) -> Resul
                 $7::timestamptz[], $8::smallint[], $9::jsonb[], $10::jsonb[])
                 as i (workflow_id, place, kind, queue, gate, priority, run_at, attempts_max, payload, tags)
         ), written as (
-            insert into engine.jobs (id, kind, queue, gate, priority, state, run_at, attempts_max, payload, child)
-                overriding system value
-            select id, kind, queue, gate, priority, state, coalesce(run_at, now()), attempts_max, payload, true
-            from input order by id
+            insert into engine.jobs (id, kind, queue, gate, priority, state, run_at, attempts_max, payload, child,
+                trace_parent) overriding system value
+            select i.id, i.kind, i.queue, i.gate, i.priority, i.state, coalesce(i.run_at, now()), i.attempts_max,
+                i.payload, true, w.trace_parent
+            from input i join engine.workflows w on w.id = i.workflow_id order by i.id
         ), noted as (
             insert into engine.children (job_id, workflow_id, place) select id, workflow_id, place from input
         ), tagged as (
@@ -101,10 +102,10 @@ pub async fn join_children(conn: &mut PgConnection, limit: i64) -> Result<(Vec<S
             ) as n
             join free on free.id = n.workflow_id
             where w.id = n.workflow_id
-            returning w.id, w.kind, w.queue, w.attempts_max, w.due and not free.due as woken
+            returning w.id, w.kind, w.queue, w.attempts_max, w.trace_parent, w.due and not free.due as woken
         ), steps as (
-            insert into engine.jobs (kind, queue, state, attempts_max, workflow_id, payload)
-            select 'step:' || kind, queue, 'ready', attempts_max, id, '{}' from joined where woken
+            insert into engine.jobs (kind, queue, state, attempts_max, workflow_id, trace_parent, payload)
+            select 'step:' || kind, queue, 'ready', attempts_max, id, trace_parent, '{}' from joined where woken
         )
         select array(select queue from joined where woken) as "queues!",
             (select count(*) from fresh) as "seen!", (select count(*) from counted) as "counted!""#,

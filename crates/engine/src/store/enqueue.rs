@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sira_kernel::Clock;
+use sira_kernel::{Clock, TraceParent};
 use sqlx::PgConnection;
 
 use super::workflows;
@@ -23,6 +23,8 @@ pub struct JobRow {
     pub payload: Value,
     pub workflow_id: Option<i64>,
     pub tags: Vec<String>,
+    /// What caused it, as a `traceparent`; else it is where the caller stands.
+    pub trace_parent: Option<String>,
 }
 
 impl JobRow {
@@ -53,6 +55,7 @@ impl From<&NewJob> for JobRow {
             payload: job.payload.clone(),
             workflow_id: None,
             tags: job.tags.clone(),
+            trace_parent: None,
         }
     }
 }
@@ -74,10 +77,15 @@ pub async fn apply(tx: &mut PgConnection, clock: &Clock, effects: &[Effect]) -> 
 pub async fn insert_jobs(
     tx: &mut PgConnection,
     clock: &Clock,
-    rows: Vec<JobRow>,
+    mut rows: Vec<JobRow>,
 ) -> Result<Applied, sqlx::Error> {
     if rows.is_empty() {
         return Ok(Applied::default());
+    }
+    if let Some(current) = TraceParent::current().map(|parent| parent.to_string()) {
+        for row in &mut rows {
+            row.trace_parent.get_or_insert_with(|| current.clone());
+        }
     }
     let due = if let [row] = rows.as_slice()
         && row.is_plain()
@@ -97,10 +105,11 @@ pub async fn insert_jobs(
 async fn insert_one(tx: &mut PgConnection, clock: &Clock, row: &JobRow) -> Result<Due, sqlx::Error> {
     sqlx::query_as!(
         Due,
-        r#"insert into engine.jobs (kind, queue, priority, state, run_at, attempts_max, payload, workflow_id)
+        r#"insert into engine.jobs
+            (kind, queue, priority, state, run_at, attempts_max, payload, workflow_id, trace_parent)
         values ($1, $2, $3,
             case when $4::timestamptz > now() + $8::bigint * interval '1 microsecond' then 'scheduled' else 'ready' end,
-            coalesce($4, now() + $8::bigint * interval '1 microsecond'), $5, $6, $7)
+            coalesce($4, now() + $8::bigint * interval '1 microsecond'), $5, $6, $7, $9)
         returning queue as bell, state = 'scheduled' as "scheduled!""#,
         row.kind,
         row.queue,
@@ -110,6 +119,7 @@ async fn insert_one(tx: &mut PgConnection, clock: &Clock, row: &JobRow) -> Resul
         row.payload,
         row.workflow_id,
         clock.shift_us(),
+        row.trace_parent,
     )
     .fetch_one(tx)
     .await
@@ -124,11 +134,13 @@ async fn insert_plain(
     sqlx::query_as!(
         Due,
         r#"with written as (
-            insert into engine.jobs (kind, queue, priority, state, run_at, attempts_max, payload, workflow_id)
+            insert into engine.jobs
+                (kind, queue, priority, state, run_at, attempts_max, payload, workflow_id, trace_parent)
             select i.kind, i.queue, i.priority, case when i.run_at > t.now then 'scheduled' else 'ready' end,
-                coalesce(i.run_at, t.now), i.attempts_max, i.payload, i.workflow_id
+                coalesce(i.run_at, t.now), i.attempts_max, i.payload, i.workflow_id, i.trace_parent
             from unnest($1::text[], $2::text[], $3::smallint[], $4::timestamptz[], $5::smallint[], $6::jsonb[],
-                $7::bigint[]) as i (kind, queue, priority, run_at, attempts_max, payload, workflow_id),
+                $7::bigint[], $9::text[])
+                as i (kind, queue, priority, run_at, attempts_max, payload, workflow_id, trace_parent),
                 (select now() + $8::bigint * interval '1 microsecond' as now) as t
             returning queue, state
         )
@@ -141,6 +153,7 @@ async fn insert_plain(
         &rows.iter().map(|row| &row.payload).collect::<Vec<_>>() as &[&Value],
         &rows.iter().map(|row| row.workflow_id).collect::<Vec<_>>() as _,
         clock.shift_us(),
+        &rows.iter().map(|row| row.trace_parent.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
     )
     .fetch_all(tx)
     .await
@@ -156,18 +169,21 @@ async fn insert_keyed(
         Due,
         r#"with input as materialized (
             select nextval('engine.jobs_id_seq') as id, i.kind, i.queue, i.gate, i.priority, i.attempts_max, i.dedupe_key,
-                i.payload, i.workflow_id, i.tags, coalesce(i.run_at, t.now) as run_at,
+                i.payload, i.workflow_id, i.tags, i.trace_parent, coalesce(i.run_at, t.now) as run_at,
                 case when i.run_at > t.now then 'scheduled' when i.gate is not null then 'held' else 'ready' end
                     as state
             from unnest($1::text[], $2::text[], $3::smallint[], $4::timestamptz[], $5::smallint[], $6::text[],
-                $7::jsonb[], $8::bigint[], $9::jsonb[], $11::text[])
-                as i (kind, queue, priority, run_at, attempts_max, dedupe_key, payload, workflow_id, tags, gate),
+                $7::jsonb[], $8::bigint[], $9::jsonb[], $11::text[], $12::text[])
+                as i (kind, queue, priority, run_at, attempts_max, dedupe_key, payload, workflow_id, tags, gate,
+                      trace_parent),
                 (select now() + $10::bigint * interval '1 microsecond' as now) as t
         ), written as (
             insert into engine.jobs
-                (id, kind, queue, gate, priority, state, run_at, attempts_max, dedupe_key, payload, workflow_id)
+                (id, kind, queue, gate, priority, state, run_at, attempts_max, dedupe_key, payload, workflow_id,
+                 trace_parent)
                 overriding system value
-            select id, kind, queue, gate, priority, state, run_at, attempts_max, dedupe_key, payload, workflow_id
+            select id, kind, queue, gate, priority, state, run_at, attempts_max, dedupe_key, payload, workflow_id,
+                trace_parent
             from input order by kind, dedupe_key, id
             on conflict (kind, dedupe_key) where dedupe_key is not null and state in ('scheduled', 'held', 'ready')
             do update set run_at = least(jobs.run_at, excluded.run_at),
@@ -196,6 +212,7 @@ async fn insert_keyed(
         &tags,
         clock.shift_us(),
         &rows.iter().map(|row| row.gate.clone()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.trace_parent.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
     )
     .fetch_all(tx)
     .await
@@ -241,6 +258,7 @@ mod tests {
             payload: Value::Null,
             workflow_id: None,
             tags: vec![tag.to_owned()],
+            trace_parent: None,
         }
     }
 

@@ -4,6 +4,7 @@
 //! the rows that it changed. Leases compare with the database's clock, due times with that clock plus the shift.
 
 mod children;
+pub mod counters;
 mod enqueue;
 mod fence;
 mod finish;

@@ -107,8 +107,12 @@ pub async fn delete_history(
                 select t.ctid from engine.job_tags t
                 where t.created_at < $1 and not exists (select from engine.jobs j where j.id = t.job_id) limit $2))
             returning tag
+        ), counters as (
+            delete from engine.counters where ctid = any(array(
+                select ctid from engine.counters where minute < $1 limit $2))
+            returning minute
         )
-        select greatest((select count(*) from workflows), (select count(*) from slots),
+        select greatest((select count(*) from counters), (select count(*) from workflows), (select count(*) from slots),
             (select count(*) from finished), (select count(*) from attempts), (select count(*) from tags)) as "most!""#,
         before,
         limit

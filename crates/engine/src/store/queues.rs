@@ -19,6 +19,8 @@ pub struct ClaimRow {
     pub workflow_id: Option<i64>,
     /// A workflow waits for it.
     pub child: bool,
+    /// A `traceparent`: of what caused it.
+    pub trace_parent: Option<String>,
     /// As it is stored: it is read once, as what the kind takes.
     pub payload: Json<Box<RawValue>>,
 }
@@ -49,7 +51,7 @@ pub async fn claim(
             select ctid from engine.jobs where queue = $1 and state = 'ready' and not probing
             order by priority, id limit $2 * (select count(*) from me) for update skip locked))
         returning id, kind, gate, priority, lease, attempt, attempts_max, crash_count,
-            dedupe_key is not null as "deduped!", workflow_id, child, payload as "payload: Json<Box<RawValue>>""#,
+            dedupe_key is not null as "deduped!", workflow_id, child, trace_parent, payload as "payload: Json<Box<RawValue>>""#,
         queue,
         limit,
         by.session,
@@ -94,7 +96,7 @@ pub async fn claim_limited(
             limit (select greatest(least($2 - by_all, $5 - by_me), 0) from taken) * (select count(*) from me)
             for update skip locked))
         returning id, kind, gate, priority, lease, attempt, attempts_max, crash_count,
-            dedupe_key is not null as "deduped!", workflow_id, child, payload as "payload: Json<Box<RawValue>>""#,
+            dedupe_key is not null as "deduped!", workflow_id, child, trace_parent, payload as "payload: Json<Box<RawValue>>""#,
         queue,
         most,
         by.session,
@@ -124,7 +126,7 @@ pub async fn claim_probing(
                 and not exists (select from engine.queues q where q.name = jobs.queue and q.paused_at is not null)
             order by id limit (select count(*) from me) for update skip locked))
         returning id, kind, gate, priority, lease, attempt, attempts_max, crash_count,
-            dedupe_key is not null as "deduped!", workflow_id, child, payload as "payload: Json<Box<RawValue>>""#,
+            dedupe_key is not null as "deduped!", workflow_id, child, trace_parent, payload as "payload: Json<Box<RawValue>>""#,
         queues,
         by.session,
         by.claim,
@@ -196,11 +198,11 @@ pub async fn wake_workflows(
                 select ctid from engine.workflows
                 where wake_at <= now() + $1::bigint * interval '1 microsecond' and not due and finished_at is null
                 order by wake_at limit $2 for update skip locked))
-            returning id, kind, queue, attempts_max
+            returning id, kind, queue, attempts_max, trace_parent
         )
-        insert into engine.jobs (kind, queue, state, run_at, attempts_max, workflow_id, payload)
+        insert into engine.jobs (kind, queue, state, run_at, attempts_max, workflow_id, trace_parent, payload)
         select 'step:' || kind, queue, 'ready', now() + $1::bigint * interval '1 microsecond', attempts_max, id,
-            '{}'
+            trace_parent, '{}'
         from woken returning queue",
         shift_us,
         limit

@@ -96,7 +96,8 @@ pub async fn record_step(
     }
     complete_one(tx, lease.job, lease.fence).await?;
     let next = write_steps(tx, &[decided]).await?;
-    let next = next.into_iter().map(|w| step_job(w.id, &w.kind, w.queue, w.attempts_max)).collect();
+    let next =
+        next.into_iter().map(|w| step_job(w.id, &w.kind, w.queue, w.attempts_max, w.trace_parent)).collect();
     // Steps are due at once: whatever the clock says, they are not scheduled.
     let mut applied = insert_jobs(tx, &Clock::system(), next).await?;
     applied.scheduled |= decided.wake_at.is_some();
@@ -139,7 +140,8 @@ pub async fn record_steps<'a>(
     let written: Vec<&Decided> =
         held.iter().filter(|step| done.contains(&step.lease.job.0)).map(|step| step.decided).collect();
     let next = write_steps(tx, &written).await?;
-    let next = next.into_iter().map(|w| step_job(w.id, &w.kind, w.queue, w.attempts_max)).collect();
+    let next =
+        next.into_iter().map(|w| step_job(w.id, &w.kind, w.queue, w.attempts_max, w.trace_parent)).collect();
     let mut applied = insert_jobs(tx, &Clock::system(), next).await?;
     applied.scheduled |= written.iter().any(|decided| decided.wake_at.is_some());
     applied.merge(insert_children(tx, &written).await?);
@@ -194,6 +196,7 @@ struct Next {
     kind: String,
     queue: String,
     attempts_max: i16,
+    trace_parent: Option<String>,
 }
 
 /// State and history of workflows whose rows are locked.
@@ -231,9 +234,9 @@ async fn write_steps(tx: &mut PgConnection, steps: &[&Decided]) -> Result<Vec<Ne
                     select from engine.signals s
                     where s.workflow_id = w.id and s.name = step.waiting_for and s.id is distinct from step.signal_id)
             from step where w.id = step.workflow_id
-            returning w.id, w.kind, w.queue, w.attempts_max, w.due
+            returning w.id, w.kind, w.queue, w.attempts_max, w.trace_parent, w.due
         )
-        select id, kind, queue, attempts_max from advanced where due"#,
+        select id, kind, queue, attempts_max, trace_parent from advanced where due"#,
         &steps.iter().map(|s| s.workflow_id).collect::<Vec<_>>(),
         &steps.iter().map(|s| s.seq).collect::<Vec<_>>(),
         &steps.iter().map(|s| s.woken_by).collect::<Vec<_>>() as &[&str],

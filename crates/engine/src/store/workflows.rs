@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use sira_kernel::Clock;
+use sira_kernel::{Clock, TraceParent};
 use sqlx::PgConnection;
 
 use super::enqueue::{JobRow, insert_jobs};
@@ -12,7 +12,13 @@ use crate::effect::{Applied, Effect, NewWorkflow};
 use crate::workflow::step_kind;
 
 /// The job that takes a workflow's next step.
-pub fn step_job(id: i64, kind: &str, queue: String, attempts_max: i16) -> JobRow {
+pub fn step_job(
+    id: i64,
+    kind: &str,
+    queue: String,
+    attempts_max: i16,
+    trace_parent: Option<String>,
+) -> JobRow {
     JobRow {
         kind: step_kind(kind),
         queue,
@@ -24,6 +30,7 @@ pub fn step_job(id: i64, kind: &str, queue: String, attempts_max: i16) -> JobRow
         payload: json!({}),
         workflow_id: Some(id),
         tags: Vec::new(),
+        trace_parent,
     }
 }
 
@@ -38,11 +45,12 @@ struct Woken {
     kind: String,
     queue: String,
     attempts_max: i16,
+    trace_parent: Option<String>,
 }
 
 impl From<Woken> for JobRow {
     fn from(w: Woken) -> Self {
-        step_job(w.id, &w.kind, w.queue, w.attempts_max)
+        step_job(w.id, &w.kind, w.queue, w.attempts_max, w.trace_parent)
     }
 }
 
@@ -80,18 +88,19 @@ async fn start(tx: &mut PgConnection, new: &[&NewWorkflow]) -> Result<Vec<JobRow
     let started = sqlx::query_as!(
         Woken,
         "with started as (
-            insert into engine.workflows (kind, key, version, queue, attempts_max, state, status, due, wake_at, waiting_for)
+            insert into engine.workflows
+                (kind, key, version, queue, attempts_max, state, status, due, wake_at, waiting_for, trace_parent)
             select i.kind, i.key, i.version, i.queue, i.attempts_max, i.state,
                 case when i.wake_at is null then 'running' when i.waiting_for is null then 'sleeping' else 'waiting' end,
-                i.wake_at is null, i.wake_at, i.waiting_for
+                i.wake_at is null, i.wake_at, i.waiting_for, $9
             from unnest($1::text[], $2::text[], $3::smallint[], $4::text[], $5::smallint[], $6::jsonb[],
                     $7::timestamptz[], $8::text[])
                 as i (kind, key, version, queue, attempts_max, state, wake_at, waiting_for)
             order by i.kind, i.key
             on conflict (kind, key) where finished_at is null do nothing
-            returning id, kind, queue, attempts_max, due
+            returning id, kind, queue, attempts_max, due, trace_parent
         )
-        select id, kind, queue, attempts_max from started where due",
+        select id, kind, queue, attempts_max, trace_parent from started where due",
         &new.iter().map(|w| w.spec.name.to_owned()).collect::<Vec<_>>(),
         &new.iter().map(|w| w.key.clone()).collect::<Vec<_>>(),
         &new.iter().map(|w| w.spec.version.cast_signed()).collect::<Vec<_>>(),
@@ -100,6 +109,7 @@ async fn start(tx: &mut PgConnection, new: &[&NewWorkflow]) -> Result<Vec<JobRow
         &new.iter().map(|w| w.state.clone()).collect::<Vec<_>>(),
         &new.iter().map(|w| w.due()).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
         &new.iter().map(|w| w.asleep.and_then(|(_, signal)| signal)).collect::<Vec<_>>() as &[Option<&str>],
+        TraceParent::current().map(|parent| parent.to_string()),
     )
     .fetch_all(tx)
     .await?;
@@ -160,7 +170,7 @@ async fn signal(
         update engine.workflows w set due = true
         from (select distinct id, name from input) as i
         where w.id = i.id and w.status = 'waiting' and w.waiting_for = i.name and not w.due
-        returning w.id, w.kind, w.queue, w.attempts_max",
+        returning w.id, w.kind, w.queue, w.attempts_max, w.trace_parent",
         &addressed.iter().map(|s| s.0).collect::<Vec<_>>(),
         &addressed.iter().map(|s| s.1.clone()).collect::<Vec<_>>(),
         &addressed.iter().map(|s| s.2.clone()).collect::<Vec<_>>(),
@@ -315,12 +325,12 @@ pub async fn revive(tx: &mut PgConnection, id: i64, from: Option<i32>) -> Result
                     when b.decision in ('wait_until', 'wait_for', 'children') then 'sleeping'
                     else 'running' end
             from beginning b where w.id = $1
-            returning w.id, w.kind, w.queue, w.attempts_max, w.seq, w.state, b.seq as from_seq
+            returning w.id, w.kind, w.queue, w.attempts_max, w.trace_parent, w.seq, w.state, b.seq as from_seq
         ), noted as (
             insert into engine.workflow_steps (workflow_id, seq, woken_by, decision, state, details)
             select id, seq, 'request', 'retried', state, jsonb_build_object('from', from_seq) from revived
         )
-        select id, kind, queue, attempts_max from revived"#,
+        select id, kind, queue, attempts_max, trace_parent from revived"#,
         id,
         from
     )
