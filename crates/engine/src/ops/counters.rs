@@ -1,6 +1,6 @@
 //! How attempts ended, by minute.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
@@ -43,6 +43,5 @@ pub async fn list_counters(
     conn: &mut PgConnection,
     filter: &CounterFilter,
 ) -> Result<Vec<CounterView>, EngineError> {
-    let since = Utc::now() - TimeDelta::minutes(filter.minutes.min(MINUTES_MAX).into());
-    Ok(store::list(conn, since, filter).await?)
+    Ok(store::list(conn, filter).await?)
 }

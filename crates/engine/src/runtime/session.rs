@@ -49,9 +49,12 @@ pub struct Session {
     doubts: Mutex<Vec<(ClaimedBy, Instant)>>,
 }
 
-/// How attempts ended, by kind and outcome: how many, and how long they ran.
+/// How attempts ended.
 #[derive(Default)]
-pub struct Counts(Mutex<BTreeMap<(String, &'static str), (i64, Duration)>>);
+pub struct Counts(Mutex<Counted>);
+
+/// By kind and outcome: how many attempts, and how long they ran together.
+pub type Counted = BTreeMap<(String, &'static str), (i64, Duration)>;
 
 impl Counts {
     pub fn add(&self, kind: &str, outcome: &'static str, ran: Duration) {
@@ -63,12 +66,12 @@ impl Counts {
     }
 
     /// What was counted since the last time.
-    pub fn take(&self) -> BTreeMap<(String, &'static str), (i64, Duration)> {
+    pub fn take(&self) -> Counted {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Counts it again: it was not told.
-    pub fn put_back(&self, taken: BTreeMap<(String, &'static str), (i64, Duration)>) {
+    pub fn put_back(&self, taken: Counted) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, (attempts, ran)) in taken {
             let (all, total) = counts.entry(key).or_default();

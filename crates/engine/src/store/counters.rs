@@ -1,9 +1,8 @@
 //! How attempts ended, by minute.
 
-use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::ops::{CounterFilter, CounterView};
+use crate::ops::{CounterFilter, CounterView, MINUTES_MAX};
 
 /// What one process has seen of a queue, a kind and an outcome since it last told.
 pub struct Counted {
@@ -35,18 +34,14 @@ pub async fn add(conn: &mut PgConnection, counted: &[Counted]) -> Result<(), sql
     Ok(())
 }
 
-/// Since a time, the newest minute first.
-pub async fn list(
-    conn: &mut PgConnection,
-    since: DateTime<Utc>,
-    filter: &CounterFilter,
-) -> Result<Vec<CounterView>, sqlx::Error> {
+/// The last minutes, the newest first.
+pub async fn list(conn: &mut PgConnection, filter: &CounterFilter) -> Result<Vec<CounterView>, sqlx::Error> {
     sqlx::query_as!(
         CounterView,
         "select minute, queue, kind, outcome, attempts, ran_ms from engine.counters
-        where minute >= $1 and ($2::text is null or queue = $2) and ($3::text is null or kind = $3)
+        where minute > now() - make_interval(mins => $1) and ($2::text is null or queue = $2) and ($3::text is null or kind = $3)
         order by minute desc, queue, kind, outcome",
-        since,
+        i32::from(filter.minutes.min(MINUTES_MAX)),
         filter.queue.as_deref(),
         filter.kind.as_deref(),
     )
