@@ -10,7 +10,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::ExposeSecret;
 use sira_domain::privacy::Cipher;
 use sira_domain::{Db, calls, distribution};
-use sira_engine::{Drained, Engine, EngineError, Queue, Running};
+use sira_engine::{Drained, Engine, EngineError, Link, Queue, Running};
 use sira_jobs::{Context, Providers, Settings};
 use sira_kernel::{Actor, Clock};
 use sira_providers::meta::{GraphApi, GraphSettings, MetaLead, MetaLeads};
@@ -42,7 +42,8 @@ impl Parts {
         clock.correct_to(database::now(&pool).await?);
         let key_file = config.data.key_file();
         let cipher = Cipher::with_key_file(pool.clone(), &key_file).await?;
-        let engine = Engine::new(&pool, clock.clone());
+        let link = if config.database.pooled { Link::Pooled } else { Link::Direct };
+        let engine = Engine::new(&pool, clock.clone(), link);
         let waker = {
             let engine = engine.clone();
             Arc::new(move |applied: &_| engine.wake(applied))
@@ -150,7 +151,13 @@ fn waiting_alarm_after(config: &Config) -> Duration {
 /// Applies the migrations that are missing, and sees to it that a lead has a pool to wait in. Says how many
 /// migrations that were.
 pub async fn prepare_database(config: &Config, pool: &PgPool) -> anyhow::Result<usize> {
-    let applied = database::migrate(pool).await.context("the migrations do not apply")?;
+    // Migrations lock for a session's life, which a pooler does not give.
+    let direct = database::direct(config).await?;
+    let applied = database::migrate(direct.as_ref().unwrap_or(pool)).await;
+    if let Some(direct) = direct {
+        direct.close().await;
+    }
+    let applied = applied.context("the migrations do not apply")?;
     let mut uow = unattended(config, pool.clone()).begin(Actor::System).await?;
     distribution::ensure_default_pool(&mut uow).await?;
     uow.commit().await?;

@@ -26,8 +26,9 @@ const FILES_DEFAULT: [&str; 2] = ["config.toml", "/etc/sira/config.toml"];
 /// A variable that ends in this names a file that holds the value.
 const FILE_SUFFIX: &str = "_FILE";
 /// Never printed.
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 7] = [
     "database.url",
+    "database.direct_url",
     "meta.app_secret",
     "meta.verify_token",
     "meta.access_token",
@@ -77,6 +78,10 @@ pub struct Data {
 pub struct Database {
     /// Empty: the private PostgreSQL.
     pub url: SecretString,
+    /// Past the pooler, when `url` goes through one; empty: `url`.
+    pub direct_url: SecretString,
+    /// Whether `url` goes through a pooler that lends a session to each transaction.
+    pub pooled: bool,
     /// Connections of one process.
     pub connections_max: u32,
 }
@@ -341,6 +346,15 @@ impl Config {
         require(
             url.is_empty() || url.starts_with("postgres://") || url.starts_with("postgresql://"),
             "database.url: must begin with postgres://",
+        );
+        let direct = self.database.direct_url.expose_secret();
+        require(
+            direct.is_empty() || direct.starts_with("postgres://") || direct.starts_with("postgresql://"),
+            "database.direct_url: must begin with postgres://",
+        );
+        require(
+            !self.database.pooled || (!url.is_empty() && !direct.is_empty()),
+            "database.pooled: needs database.url, through the pooler, and database.direct_url, past it",
         );
         require(!self.data.dir.as_os_str().is_empty(), "data.dir: must not be empty");
         require((4..=1000).contains(&self.database.connections_max), "database.connections_max: 4 to 1000");

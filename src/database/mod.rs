@@ -65,7 +65,7 @@ impl Database {
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
         let Some(settings) = config.private_postgres() else { return Self::external(config).await };
         let private = Private::start(&settings, |note| tracing::info!("{note}")).await?;
-        let pool = connect(private.options(), config).await?;
+        let pool = connect(private.options(), config, false).await?;
         Ok(Self { pool, private: Some(private) })
     }
 
@@ -75,15 +75,18 @@ impl Database {
         let running =
             config.private_postgres().map(|settings| sira_postgres::running(&settings)).transpose()?;
         match running.flatten() {
-            Some(options) => Ok(Self { pool: connect(options, config).await?, private: None }),
-            None => Self::open(config).await,
+            Some(options) => Ok(Self { pool: connect(options, config, false).await?, private: None }),
+            None => match direct(config).await? {
+                Some(pool) => Ok(Self { pool, private: None }),
+                None => Self::open(config).await,
+            },
         }
     }
 
     async fn external(config: &Config) -> Result<Self, OpenError> {
         let url = config.database.url.expose_secret();
         let options = PgConnectOptions::from_str(url).map_err(OpenError::Connect)?;
-        Ok(Self { pool: connect(options, config).await?, private: None })
+        Ok(Self { pool: connect(options, config, config.database.pooled).await?, private: None })
     }
 
     /// Connections.
@@ -107,12 +110,23 @@ impl Database {
     }
 }
 
-async fn connect(options: PgConnectOptions, config: &Config) -> Result<PgPool, OpenError> {
-    // A process that freezes inside a transaction must not keep its row locks: its jobs are taken over.
-    let options = options
-        .application_name(APPLICATION)
-        .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MAX)])
-        .disable_statement_logging();
+/// Connections past the pooler, where `database.url` goes through one.
+pub async fn direct(config: &Config) -> Result<Option<PgPool>, OpenError> {
+    let url = config.database.direct_url.expose_secret();
+    if url.is_empty() {
+        return Ok(None);
+    }
+    let options = PgConnectOptions::from_str(url).map_err(OpenError::Connect)?;
+    Ok(Some(connect(options, config, false).await?))
+}
+
+async fn connect(options: PgConnectOptions, config: &Config, pooled: bool) -> Result<PgPool, OpenError> {
+    let mut options = options.application_name(APPLICATION).disable_statement_logging();
+    if !pooled {
+        // A process that freezes inside a transaction must not keep its row locks: its jobs are taken over. Through a pooler
+        // the role says so.
+        options = options.options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MAX)]);
+    }
     PgPoolOptions::new()
         .max_connections(config.database.connections_max)
         .acquire_timeout(ACQUIRE_MAX)

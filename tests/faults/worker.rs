@@ -178,7 +178,7 @@ pub async fn main(args: &[String]) -> ExitCode {
         .options([("idle_in_transaction_session_timeout", lease_ttl.as_millis().to_string())]);
     let pool = PgPool::connect_with(options).await.expect("the scenario's database answers");
     let clock = Clock::system();
-    let engine = Engine::new(&pool, clock);
+    let engine = Engine::new(&pool, clock, sira_engine::Link::Direct);
     let ledger = Arc::new(Ledger::open(Path::new(dir), name));
     let cx = Cx { pool, engine: engine.clone(), ledger };
     let ticks =

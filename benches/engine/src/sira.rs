@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use sira_engine::{
-    BatchJob, Effect, Engine, Job, JobError, Lease, Leased, NewJob, NewWorkflow, Outcome, Queue, Registry,
+    BatchJob, Effect, Engine, Job, JobError, Lease, Leased, Link, NewJob, NewWorkflow, Outcome, Queue, Registry,
     Retry, Running, Settings, Spec, Step, Transition, Workflow, WorkflowSpec, apply,
 };
 use sira_kernel::Clock;
@@ -158,7 +158,7 @@ pub async fn run(test: &str, load: &Load) -> anyhow::Result<Figures> {
         .after_connect(|conn, _| Box::pin(async { sqlx::raw_sql(PLANS).execute(conn).await.map(|_| ()) }));
     let pool = pool.connect(&load.url).await?;
     let clock = Clock::system();
-    let bench = Bench { engine: Engine::new(&pool, clock.clone()), pool, clock };
+    let bench = Bench { engine: Engine::new(&pool, clock.clone(), Link::Direct), pool, clock };
     if test == "send_steadily" {
         steadily(load, |payload| bench.send(payload)).await?;
         return Ok(Figures::new());

@@ -19,7 +19,7 @@ mod store;
 mod wake;
 
 pub use effect::{Applied, Effect, NewJob, NewWorkflow, apply};
-pub use engine::Engine;
+pub use engine::{Engine, Link};
 pub use error::EngineError;
 pub use gate::{Breaker, Gate, Rate};
 pub use job::{

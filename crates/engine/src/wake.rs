@@ -64,7 +64,8 @@ pub struct Waker {
     /// Tells this process's notifications from the others'.
     pub sender: u64,
     outgoing: Arc<Outgoing>,
-    _notifier: AbortOnDropHandle<()>,
+    /// None where nobody else is told.
+    notifier: Option<AbortOnDropHandle<()>>,
 }
 
 #[derive(Default)]
@@ -74,13 +75,14 @@ struct Outgoing {
 }
 
 impl Waker {
-    /// Must be called within a Tokio runtime; `pool` has one connection, for NOTIFY alone.
-    pub fn start(pool: PgPool) -> Self {
+    /// Must be called within a Tokio runtime; `pool` has one connection, for NOTIFY alone. Without it only this process is
+    /// woken.
+    pub fn start(pool: Option<PgPool>) -> Self {
         let sender = rand::random();
         let outgoing = Arc::new(Outgoing::default());
         #[expect(clippy::disallowed_methods, reason = "aborted when the last engine handle is dropped")]
-        let notifier = tokio::spawn(notify(pool, sender, Arc::clone(&outgoing)));
-        Self { bells: Bells::default(), sender, outgoing, _notifier: AbortOnDropHandle::new(notifier) }
+        let notifier = pool.map(|pool| tokio::spawn(notify(pool, sender, Arc::clone(&outgoing))));
+        Self { bells: Bells::default(), sender, outgoing, notifier: notifier.map(AbortOnDropHandle::new) }
     }
 
     /// Wakes whoever can do what was written.
@@ -90,7 +92,7 @@ impl Waker {
         for name in &names {
             self.bells.ring(name);
         }
-        if !names.is_empty() {
+        if !names.is_empty() && self.notifier.is_some() {
             let mut outgoing = self.outgoing.names.lock().unwrap_or_else(PoisonError::into_inner);
             outgoing.extend(names.into_iter().map(str::to_owned));
             self.outgoing.ready.notify_one();

@@ -43,7 +43,7 @@ impl TestDb {
         let name = format!("sira_test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         run(&mut conn, format!("drop database if exists {name} with (force)")).await;
         run(&mut conn, format!("create database {name} template {template}")).await;
-        let options = admin.clone().database(&name);
+        let options = through_pooler(admin.clone().database(&name), &name);
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
             .connect_with(options.clone())
@@ -61,6 +61,14 @@ impl TestDb {
     pub fn url(&self) -> String {
         self.options.to_url_lossy().to_string()
     }
+}
+
+/// The URL of a pooler before the tests' cluster: what is tested then goes through it.
+fn through_pooler(direct: PgConnectOptions, name: &str) -> PgConnectOptions {
+    #[expect(clippy::disallowed_methods, reason = "the test cluster is no setting of the product")]
+    let Ok(url) = std::env::var("SIRA_TEST_POOLER_URL") else { return direct };
+    let options = PgConnectOptions::from_str(&url).expect("a PostgreSQL URL");
+    options.database(name).disable_statement_logging()
 }
 
 impl Drop for TestDb {

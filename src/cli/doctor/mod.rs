@@ -108,7 +108,7 @@ mod tests {
     fn a_pooler_that_refuses_us_is_told_from_a_database_that_is_away() {
         let refused = "unsupported startup parameter: options";
         let refused = OpenError::Connect(sqlx::Error::Protocol(refused.to_owned()));
-        assert!(unreachable(&refused).fix.is_some_and(|fix| fix.contains("pool_mode = session")));
+        assert!(unreachable(&refused).fix.is_some_and(|fix| fix.contains("database.pooled")));
         let away = OpenError::Connect(sqlx::Error::PoolTimedOut);
         assert!(unreachable(&away).fix.is_some_and(|fix| fix.contains("config show")));
     }

@@ -13,8 +13,7 @@ const NAME: &str = "pooler";
 /// Pairs of connections that are tried: a pooler may lend another server for once.
 const TRIES: usize = 3;
 /// The way past it.
-pub const FIX: &str =
-    "sira config show --origin # database.url: PostgreSQL's own port, or a pool with pool_mode = session";
+pub const FIX: &str = "sira config show --origin # database.url: PostgreSQL's own port, or say database.pooled and database.direct_url";
 
 /// Looks with two connections of its own.
 pub async fn check(pool: &PgPool) -> Check {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sira_engine::ops::{JobFilter, count_jobs, find_job, list_jobs, list_sessions};
-use sira_engine::{Drained, Effect, JobId, NewJob, Registry, apply};
+use sira_engine::{Drained, Effect, JobId, Link, NewJob, Registry, apply};
 
 use super::world::{DEAD, DONE, Do, EFFECTS, Hasty, LIVE, QUEUE, Scripted, WAITING, World, job};
 
@@ -200,9 +200,23 @@ async fn an_effect_and_its_completion_commit_together() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_enqueued_by_another_process_is_picked_up_by_its_notification() {
     let w = World::new().await;
+    if World::link() == Link::Pooled {
+        // Nobody listens there: it is found by polling.
+        let _running = w.start().await;
+        let elsewhere = sira_engine::Engine::new(&w.db.pool, w.db.clock.clone(), Link::Pooled);
+        let mut conn = w.db.pool.acquire().await.unwrap();
+        let applied = sira_engine::apply(&mut conn, &w.db.clock, &[job("a", None)]).await.unwrap();
+        elsewhere.wake(&applied);
+        w.until(DONE, 1).await;
+        let listening =
+            "select count(*) from pg_stat_activity where datname = current_database() and query like 'LISTEN%'
+            and pid <> pg_backend_pid()";
+        assert_eq!(w.count(listening).await, 0);
+        return;
+    }
     let settings = sira_engine::Settings { poll_every: Duration::from_hours(1), ..World::settings() };
     let _running = w.start_with(World::registry(), settings).await;
-    let elsewhere = sira_engine::Engine::new(&w.db.pool, w.db.clock.clone());
+    let elsewhere = sira_engine::Engine::new(&w.db.pool, w.db.clock.clone(), Link::Direct);
     // The listener rings once when it stands; from then on only notifications can wake the fetcher.
     let listening =
         "select count(*) from pg_stat_activity where query like 'LISTEN%' and datname = current_database()";

@@ -41,7 +41,7 @@ async fn three_processes_racing_over_200_slots_fire_each_once() {
     let begun = w.db.clock.now();
     let mut running = Vec::new();
     for _ in 0..3 {
-        let engine = Engine::new(&w.db.pool, w.db.clock.clone());
+        let engine = Engine::new(&w.db.pool, w.db.clock.clone(), World::link());
         let started =
             engine.start(registry("* * * * *", CatchUp::All), &[QUEUE], w.cx.clone(), World::settings());
         running.push((started.await.unwrap(), engine));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sira_engine::{
-    Applied, Effect, Engine, Job, JobError, Lease, NewJob, Outcome, Queue, Registry, Retry, Running,
+    Applied, Effect, Engine, Job, JobError, Lease, Link, NewJob, Outcome, Queue, Registry, Retry, Running,
     Settings, Spec, apply,
 };
 use sira_kernel::Clock;
@@ -178,7 +178,7 @@ impl World {
     pub async fn new() -> Self {
         let db = TestDb::new().await;
         sqlx::query("create table effects (name text not null)").execute(&db.pool).await.unwrap();
-        let engine = Engine::new(&db.pool, db.clock.clone());
+        let engine = Engine::new(&db.pool, db.clock.clone(), Self::link());
         let cx = Cx {
             pool: db.pool.clone(),
             engine,
@@ -189,6 +189,12 @@ impl World {
             script: Arc::default(),
         };
         Self { db, cx }
+    }
+
+    /// Through what the engine reaches the database: `./test` runs its claims a second time with a pooled link.
+    pub fn link() -> Link {
+        let pooled = std::env::var_os("SIRA_TEST_POOLED").is_some();
+        if pooled { Link::Pooled } else { Link::Direct }
     }
 
     pub fn registry() -> Registry<Cx> {

@@ -34,7 +34,7 @@ use self::backend::{Buffer, QueueBackend};
 use self::claimed::Claimed;
 use self::dispatch::Dispatcher;
 use self::session::{Parts, Session};
-use crate::engine::{Engine, hot, single};
+use crate::engine::{Engine, Link, hot, single};
 use crate::error::EngineError;
 use crate::job::Queue;
 use crate::registry::Registry;
@@ -74,8 +74,8 @@ pub(crate) async fn start<C: Clone + Send + Sync + 'static>(
     cx: C,
     settings: Settings,
 ) -> Result<Running, EngineError> {
-    let hot = hot(&engine.options, &settings);
-    let single = || single(&engine.options, settings.lease_ttl);
+    let hot = hot(&engine.options, &settings, engine.link);
+    let single = || single(&engine.options, settings.lease_ttl, engine.link);
     let own = single();
     let names: Vec<String> =
         queues.iter().map(|queue| queue.name.to_owned()).collect::<BTreeSet<_>>().into_iter().collect();
@@ -87,7 +87,8 @@ pub(crate) async fn start<C: Clone + Send + Sync + 'static>(
     drop(conn);
     let dispatch =
         Arc::new(Dispatcher::new(registry, cx, hot.clone(), engine.clock.clone(), settings.clone()));
-    let (for_upkeep, for_listening) = (single(), single());
+    let for_upkeep = single();
+    let for_listening = (engine.link == Link::Direct).then(single);
     let (session, outcomes) = Session::new(Parts {
         id,
         settings,
@@ -105,7 +106,9 @@ pub(crate) async fn start<C: Clone + Send + Sync + 'static>(
     upkeep.spawn(upkeep::timers(Arc::clone(&session)));
     upkeep.spawn(gates::keep(Arc::clone(&session)));
     upkeep.spawn(upkeep::upkeep(Arc::clone(&session), for_upkeep));
-    upkeep.spawn(upkeep::listen(Arc::clone(&session), for_listening));
+    if let Some(pool) = for_listening {
+        upkeep.spawn(upkeep::listen(Arc::clone(&session), pool));
+    }
     let mut workers = JoinSet::new();
     for queue in queues {
         let capacity = session.settings.prefetch.max(queue.concurrency);
