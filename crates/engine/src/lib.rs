@@ -14,6 +14,8 @@ pub mod schedule;
 pub mod settings;
 pub mod workflow;
 
+#[cfg(test)]
+mod model;
 mod runtime;
 mod store;
 mod wake;

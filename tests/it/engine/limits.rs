@@ -174,7 +174,8 @@ async fn no_more_of_a_limited_queue_run_than_its_limit_in_all_processes() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(w.cx.began("a"), 13);
     w.limit(None).await;
-    w.until_began("a", 18).await;
+    // One process may have claimed more than it runs: how many begin is up to it.
+    w.until_began("a", 14).await;
     w.cx.gate.add_permits(10);
     w.until(DONE, 20).await;
     assert_eq!(w.count("select count(*) from engine.queues").await, 0);

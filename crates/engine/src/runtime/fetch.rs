@@ -90,8 +90,9 @@ async fn claim(
     let mut rows = bounded(session, store::claim(&mut conn, queue.name, by, limit as i64)).await?;
     let mut limited = None;
     if rows.is_empty() {
-        let most = queue.concurrency.min(limit) as i64;
-        rows = bounded(session, store::claim_limited(&mut conn, queue.name, by, most)).await?;
+        let claiming =
+            store::claim_limited(&mut conn, queue.name, by, queue.concurrency as i64, limit as i64);
+        rows = bounded(session, claiming).await?;
         limited = Some(Arc::from(queue.name));
     }
     fail::fail_point!("engine::after_claim");

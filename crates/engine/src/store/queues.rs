@@ -63,13 +63,14 @@ pub async fn claim(
     Ok(rows)
 }
 
-/// As [`claim`] from a queue with a limit: no more than are left of it in all processes, and of this one's own
+/// As [`claim`], from a queue with a limit of its own: no more than are left of it in all processes, and of this one's own
 /// `concurrency`, so that no place is held by a job that waits for a worker.
 pub async fn claim_limited(
     conn: &mut PgConnection,
     queue: &str,
     by: ClaimedBy,
     concurrency: i64,
+    limit: i64,
 ) -> Result<Vec<ClaimRow>, sqlx::Error> {
     let mut tx = conn.begin().await?;
     // Locked first, in a statement of its own: the count below sees what the claim before took.
@@ -93,7 +94,7 @@ pub async fn claim_limited(
         where ctid = any(array(
             select ctid from engine.jobs where queue = $1 and state = 'ready' and not probing
             order by priority, id
-            limit (select greatest(least($2 - by_all, $5 - by_me), 0) from taken) * (select count(*) from me)
+            limit (select greatest(least($2 - by_all, $5 - by_me, $6), 0) from taken) * (select count(*) from me)
             for update skip locked))
         returning id, kind, gate, priority, lease, attempt, attempts_max, crash_count,
             dedupe_key is not null as "deduped!", workflow_id, child, trace_parent, payload as "payload: Json<Box<RawValue>>""#,
@@ -102,6 +103,7 @@ pub async fn claim_limited(
         by.session,
         by.claim,
         concurrency,
+        limit,
     )
     .fetch_all(&mut *tx)
     .await?;
