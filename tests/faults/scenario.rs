@@ -23,6 +23,10 @@ const QUIET_LEASES: u32 = 30;
 const STOPPED_LEASES: u32 = 2;
 /// Rounds of random kills.
 const KILLS: u64 = 4;
+/// Times that all connections are cut.
+const CUTS: u64 = 10;
+/// How long the database may take to recover.
+const RECOVERY_MAX: Duration = Duration::from_secs(30);
 
 pub struct Scenario {
     pub name: &'static str,
@@ -38,6 +42,10 @@ enum Fault {
     Zombie(&'static str, &'static [&'static str]),
     /// kill -9 at random times, one worker after the other.
     Random,
+    /// kill -9 of a process of the database, which then ends them all and recovers from its log; with a worker's fault before.
+    Crash(&'static [&'static str]),
+    /// All connections are cut, again and again.
+    Cut,
 }
 
 const fn kill(name: &'static str, point: &'static str) -> Scenario {
@@ -58,6 +66,13 @@ pub const SCENARIOS: &[Scenario] = &[
     kill("kill-before-renew", "engine::before_renew"),
     kill("kill-mid-slots", "engine::before_slots"),
     Scenario { name: "kill-at-random", fault: Fault::Random, must_violate: false },
+    Scenario { name: "database-crash", fault: Fault::Crash(&[]), must_violate: false },
+    Scenario {
+        name: "database-crash-mid-rescue",
+        fault: Fault::Crash(&["engine::before_handler=5:kill"]),
+        must_violate: false,
+    },
+    Scenario { name: "connections-cut", fault: Fault::Cut, must_violate: false },
     Scenario { name: "zombie", fault: Fault::Zombie("engine::before_handler", &[]), must_violate: false },
     Scenario {
         name: "zombie-starved",
@@ -95,6 +110,8 @@ impl Scenario {
             Fault::Kill(point) => stage.kill_at(point, seed).await,
             Fault::Zombie(point, more) => stage.zombie_at(point, more).await,
             Fault::Random => stage.kill_at_random(seed).await,
+            Fault::Crash(before) => stage.crash(before, seed).await,
+            Fault::Cut => stage.cut(seed).await,
         };
         let quiet = stage.until_quiet().await;
         let recovery = hurt.map(|at| at.elapsed());
@@ -246,6 +263,41 @@ impl Stage {
         (hurt, vec![self.spawn("survivor", &[])])
     }
 
+    /// Once the work is under way; with a victim that died before, once its jobs are about to be taken over.
+    async fn crash(&self, before: &[&str], seed: u64) -> (Option<Instant>, Vec<Worker>) {
+        let faults: Vec<String> = before.iter().map(|&fault| fault.to_owned()).collect();
+        let mut first = self.spawn("first", &faults);
+        let mut workers = vec![self.spawn("second", &[])];
+        if before.is_empty() {
+            workers.push(first);
+            tokio::time::sleep(Duration::from_millis(100 + seed * 37 % 200)).await;
+        } else {
+            if wait_until(self.fault_deadline(), || first.has_ended()).await.is_none() {
+                return (None, workers);
+            }
+            // The rescue comes with the end of the lease.
+            tokio::time::sleep(self.lease_ttl - Duration::from_millis(seed * 53 % 300)).await;
+        }
+        let mut conn = self.db.pool.acquire().await.expect("the scenario's database answers");
+        let pid: i32 = sqlx::query_scalar("select pg_backend_pid()")
+            .fetch_one(&mut *conn)
+            .await
+            .expect("it tells its process");
+        let killed = Pid::from_raw(pid).is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok());
+        (killed.then(Instant::now), workers)
+    }
+
+    async fn cut(&self, seed: u64) -> (Option<Instant>, Vec<Worker>) {
+        let workers = vec![self.spawn("first", &[]), self.spawn("second", &[])];
+        for round in 0..CUTS {
+            tokio::time::sleep(Duration::from_millis(80 + (seed * 7919 + round * 104_729) % 150)).await;
+            let others = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                where datname = current_database() and pid <> pg_backend_pid()";
+            self.count(others).await;
+        }
+        (Some(Instant::now()), workers)
+    }
+
     /// Lets a zombie that was woken do what it still would.
     async fn end_zombies(&self, workers: &mut [Worker]) {
         if let [zombie, _survivor] = workers {
@@ -268,8 +320,18 @@ impl Stage {
         true
     }
 
+    /// Asks until the database answers: it may be what was hurt.
     async fn count(&self, sql: &'static str) -> i64 {
-        sqlx::query_scalar(sql).fetch_one(&self.db.pool).await.expect("the scenario's database answers")
+        let deadline = Instant::now() + RECOVERY_MAX;
+        loop {
+            match sqlx::query_scalar(sql).fetch_one(&self.db.pool).await {
+                Ok(count) => return count,
+                Err(error) => {
+                    assert!(Instant::now() < deadline, "the scenario's database does not answer: {error}")
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 }
 
