@@ -276,7 +276,7 @@ impl Stage {
                 return (None, workers);
             }
             // The rescue comes with the end of the lease.
-            tokio::time::sleep(self.lease_ttl - Duration::from_millis(seed * 53 % 300)).await;
+            tokio::time::sleep(self.lease_ttl.saturating_sub(Duration::from_millis(seed * 53 % 300))).await;
         }
         let mut conn = self.db.pool.acquire().await.expect("the scenario's database answers");
         let pid: i32 = sqlx::query_scalar("select pg_backend_pid()")
@@ -327,7 +327,7 @@ impl Stage {
             match sqlx::query_scalar(sql).fetch_one(&self.db.pool).await {
                 Ok(count) => return count,
                 Err(error) => {
-                    assert!(Instant::now() < deadline, "the scenario's database does not answer: {error}")
+                    assert!(Instant::now() < deadline, "the scenario's database does not answer: {error}");
                 }
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

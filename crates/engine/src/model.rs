@@ -349,7 +349,7 @@ mod against_the_database {
                 }
                 Move::Claim(process) => {
                     let by = self.by(process);
-                    let rows = store::claim(self.conn, "test", by, 1).await?;
+                    let rows = store::claim(self.conn, "test", by, None, 1).await?;
                     self.claimed(rows.into_iter().next());
                 }
                 Move::ClaimProbing(process) => {

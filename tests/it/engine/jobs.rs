@@ -327,3 +327,18 @@ async fn an_operator_finds_jobs_live_and_finished_by_state_kind_and_tag() {
     );
     assert_eq!(list_sessions(&mut conn).await.unwrap().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_due_again_has_its_turn_before_a_long_queue_ends() {
+    let w = World::new().await;
+    w.cx.script("first", &[Do::Snooze(60), Do::Done]);
+    let _running = w.start().await;
+    w.enqueue("first", None).await;
+    w.until("select count(*) from engine.attempts where outcome = 'snoozed'", 1).await;
+    w.apply(&(0..3000).map(|_| job("many", None)).collect::<Vec<_>>()).await;
+    w.until_began("many", 500).await;
+    w.advance(61);
+    w.until_began("first", 2).await;
+    assert!(w.cx.began("many") < 3000, "it waited for all that came after it");
+    w.until(DONE, 3001).await;
+}

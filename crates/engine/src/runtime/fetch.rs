@@ -11,10 +11,17 @@ use super::backend::Buffer;
 use super::claimed::{Alone, Claimed};
 use super::session::{Retrying, Session, jittered};
 use crate::job::Queue;
-use crate::store::{self, ClaimRow, ClaimedBy, Pending};
+use crate::store::{self, ClaimRow, ClaimedBy, Pending, Place};
 
 /// How long jobs that must run alone may follow each other before the others have a turn again.
 const ALONE_SLICE: Duration = Duration::from_secs(1);
+/// How long claims of full batches go on from where the last one ended, at least. What became ready before there, as a job that
+/// is tried again, waits so long for its turn.
+const ONWARDS_MIN: Duration = Duration::from_millis(100);
+/// The same at most.
+const ONWARDS_MAX: Duration = Duration::from_secs(5);
+/// In between it is so many times what a claim from the first took: under an old snapshot that reads over all that was taken.
+const ONWARDS_PER_CLAIM: u32 = 10;
 /// The bell of the probing lane.
 pub const PROBING: &str = "probing:";
 
@@ -24,6 +31,8 @@ pub async fn fetch(session: Arc<Session>, queue: Queue, buffer: Buffer, sender: 
     // Half a buffer at a time: the other half keeps the workers busy meanwhile.
     let batch = (sender.max_capacity() / 2).max(1);
     let mut retrying = Retrying::default();
+    let mut onwards: Option<Place> = None;
+    let mut onwards_until = Instant::now();
     loop {
         let permits = tokio::select! {
             biased;
@@ -33,15 +42,26 @@ pub async fn fetch(session: Arc<Session>, queue: Queue, buffer: Buffer, sender: 
         let Ok(permits) = permits else { break };
         bell.mark_unchanged();
         let by = session.next_claim();
-        match claim(&session, queue, by, batch).await {
+        let from = onwards.take().filter(|_| Instant::now() < onwards_until);
+        let began = Instant::now();
+        let claimed = claim(&session, queue, by, from, batch).await;
+        if from.is_none() {
+            let onwards = (began.elapsed() * ONWARDS_PER_CLAIM).clamp(ONWARDS_MIN, ONWARDS_MAX);
+            onwards_until = Instant::now() + onwards;
+        }
+        match claimed {
             Ok((rows, limited)) => {
                 retrying.reset();
                 let full = rows.len() == batch;
+                if full {
+                    onwards = rows.last().map(|row| Place { priority: row.priority, id: row.id });
+                }
                 let steps = load_steps(&session, &rows).await;
                 for (permit, job) in permits.zip(together(&session, rows, limited, steps)) {
                     permit.send(Arc::new(job));
                 }
-                if !full {
+                // What is left may stand before the place from which it went on.
+                if !full && from.is_none() {
                     rest(&session, &mut bell).await;
                 }
             }
@@ -84,12 +104,13 @@ async fn claim(
     session: &Session,
     queue: Queue,
     by: ClaimedBy,
+    from: Option<Place>,
     limit: usize,
 ) -> Result<(Vec<ClaimRow>, Option<Arc<str>>), sqlx::Error> {
     let mut conn = session.hot.acquire().await?;
-    let mut rows = bounded(session, store::claim(&mut conn, queue.name, by, limit as i64)).await?;
+    let mut rows = bounded(session, store::claim(&mut conn, queue.name, by, from, limit as i64)).await?;
     let mut limited = None;
-    if rows.is_empty() {
+    if rows.is_empty() && from.is_none() {
         let claiming =
             store::claim_limited(&mut conn, queue.name, by, queue.concurrency as i64, limit as i64);
         rows = bounded(session, claiming).await?;

@@ -27,7 +27,7 @@ pub use finish::{Ending, finish};
 pub use partitions::{delete_history, drop_partitions, ensure_partitions};
 pub use put_back::{PutBack, Return, put_back};
 pub use queues::{
-    ClaimRow, ClaimedBy, Unbegun, claim, claim_limited, claim_probing, find_claim, has_probing,
+    ClaimRow, ClaimedBy, Place, Unbegun, claim, claim_limited, claim_probing, find_claim, has_probing,
 };
 pub use queues::{next_due_us, notify, promote, queue_ages, wake_workflows};
 pub use sessions::{CRASHES_MAX, Rescued, bound_transactions, close_session, fix_plans, open_session};

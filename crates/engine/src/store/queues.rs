@@ -25,6 +25,13 @@ pub struct ClaimRow {
     pub payload: Json<Box<RawValue>>,
 }
 
+/// Where a job stands among the ready ones of its queue.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    pub priority: i16,
+    pub id: i64,
+}
+
 /// Who claims: the session, and the number of the claim statement within it.
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimedBy {
@@ -32,14 +39,17 @@ pub struct ClaimedBy {
     pub claim: i64,
 }
 
-/// Takes up to `limit` of a queue's next jobs; none of a queue that is stopped or limited ([`claim_limited`]). A session that
+/// Takes up to `limit` of a queue's next jobs after `from`; none of a queue that is stopped or limited ([`claim_limited`]).
+/// Where nobody can vacuum, `from` spares the claim what was taken before it. A session that
 /// was given up claims nothing: the share lock on its row waits for a rescue under way and then finds no row.
 pub async fn claim(
     conn: &mut PgConnection,
     queue: &str,
     by: ClaimedBy,
+    from: Option<Place>,
     limit: i64,
 ) -> Result<Vec<ClaimRow>, sqlx::Error> {
+    let from = from.unwrap_or(Place { priority: i16::MIN, id: -1 });
     let mut rows = sqlx::query_as!(
         ClaimRow,
         r#"with me as (
@@ -49,6 +59,7 @@ pub async fn claim(
             attempt = attempt + 1
         where ctid = any(array(
             select ctid from engine.jobs where queue = $1 and state = 'ready' and not probing
+                and (priority, id) > ($5::smallint, $6::bigint)
             order by priority, id limit $2 * (select count(*) from me) for update skip locked))
         returning id, kind, gate, priority, lease, attempt, attempts_max, crash_count,
             dedupe_key is not null as "deduped!", workflow_id, child, trace_parent, payload as "payload: Json<Box<RawValue>>""#,
@@ -56,6 +67,8 @@ pub async fn claim(
         limit,
         by.session,
         by.claim,
+        from.priority,
+        from.id,
     )
     .fetch_all(conn)
     .await?;
