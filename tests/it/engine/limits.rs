@@ -332,7 +332,7 @@ async fn an_operator_edits_a_gate_and_closes_its_breaker_and_the_edit_outlives_t
     let edit = GateEdit { concurrency_max: Some(1), ..none };
     let applied = edit_gate(&mut conn, &w.db.clock, "test.provider", &edit).await.unwrap();
     w.cx.engine.wake(&applied);
-    drop(running);
+    running.drain(Duration::from_secs(5)).await;
     w.cx.script("b", &[Do::Block]);
     let _again = start(&w).await;
     w.apply(&[asking("b"), asking("b"), asking("b")]).await;
