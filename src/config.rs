@@ -645,6 +645,8 @@ mod tests {
             ("SIRA__ENGINE__STOP_AFTER_MS", "20000", "engine:"),
             ("SIRA__HTTP__BASE_PATH", "api/", "http.base_path:"),
             ("SIRA__DATABASE__URL", "mysql://x", "database.url:"),
+            ("SIRA__DATABASE__POOLED", "true", "database.pooled:"),
+            ("SIRA__DATABASE__DIRECT_URL", "mysql://x", "database.direct_url:"),
             ("SIRA__DATABASE__CONNECTIONS_MAX", "0", "database.connections_max:"),
             ("SIRA__META__BASE_URL", "http://example.com", "meta.base_url:"),
             ("SIRA__META__API_VERSION", "26", "meta.api_version:"),

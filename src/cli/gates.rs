@@ -5,8 +5,8 @@ use sira_domain::operations::{OperationError, gates};
 use sira_engine::ops::{self, GateEdit, GateError, GateView, HELD_MAX};
 use sira_kernel::Clock;
 
-use super::output::{Format, Row, written};
-use super::{Exit, decide, on_database, print};
+use super::output::{Row, Whole};
+use super::{Exit, Named, decide, on_database};
 use crate::app::unattended;
 use crate::config::Config;
 use crate::database::Database;
@@ -15,19 +15,11 @@ use crate::database::Database;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List gates, by name: their limits, their breakers, what waits for them
-    Ls(Ls),
+    Ls(Whole),
     /// Give one these limits in the place of all that it had; what is left out is without that limit
     Set(Set),
     /// Close its breaker, and no longer wait for the time that its provider named
-    Reset(Which),
-}
-
-/// How.
-#[derive(Debug, Args)]
-pub struct Ls {
-    /// How the list is written
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
-    output: Format,
+    Reset(Named),
 }
 
 /// Which gate, and its limits.
@@ -52,13 +44,6 @@ pub struct Set {
     open_seconds: Option<f64>,
 }
 
-/// Which gate.
-#[derive(Debug, Args)]
-pub struct Which {
-    /// Its name
-    name: String,
-}
-
 /// Runs one of them, on the running system or on its database.
 pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
     on_database(config, async |database| with(config, database, command).await).await
@@ -67,10 +52,9 @@ pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
 async fn with(config: &Config, database: &Database, command: Command) -> anyhow::Result<Exit> {
     let db = unattended(config, database.pool().clone());
     match command {
-        Command::Ls(Ls { output }) => {
+        Command::Ls(whole) => {
             let mut conn = database.pool().acquire().await?;
-            print(&written(output, &ops::list_gates(&mut conn, &Clock::system()).await?)?)?;
-            Ok(Exit::Ok)
+            whole.print(&ops::list_gates(&mut conn, &Clock::system()).await?)
         }
         Command::Set(Set { name, concurrency, rate, burst, failures, open_seconds }) => {
             let edit = GateEdit {
@@ -84,7 +68,7 @@ async fn with(config: &Config, database: &Database, command: Command) -> anyhow:
             })
             .await
         }
-        Command::Reset(Which { name }) => {
+        Command::Reset(Named { name }) => {
             decide(&db, is_refusal, async |uow| {
                 gates::reset(uow, &name).await?;
                 Ok(format!("{name}: closed"))

@@ -194,18 +194,19 @@ pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
 }
 
 async fn with(config: &Config, database: &Database, command: Command) -> anyhow::Result<Exit> {
+    let db = unattended(config, database.pool().clone());
     match command {
         Command::Ls(args) => list(database, args).await.map(|()| Exit::Ok),
         Command::Show(args) => show(database, &args).await.map(|()| Exit::Ok),
-        Command::Retry(args) => retry(&unattended(config, database.pool().clone()), &args.ids).await,
-        Command::Cancel(args) => cancel(&unattended(config, database.pool().clone()), &args).await,
+        Command::Retry(args) => retry(&db, &args.ids).await,
+        Command::Cancel(args) => cancel(&db, &args).await,
         Command::Reschedule(Reschedule { at, ids }) => {
-            let mut uow = unattended(config, database.pool().clone()).begin(Actor::System).await?;
+            let mut uow = db.begin(Actor::System).await?;
             let verdicts = operations::reschedule_jobs(&mut uow, &jobs(&ids), at).await?;
             uow.commit().await?;
             report(&verdicts)
         }
-        Command::All(args) => act_on_all(config, database, args).await,
+        Command::All(args) => act_on_all(&db, args).await,
         Command::Progress(ActId { id }) => {
             let found = bulk::find(&mut *database.pool().acquire().await?, id).await?;
             let Progress { act, state, done, refused, .. } =
@@ -214,7 +215,7 @@ async fn with(config: &Config, database: &Database, command: Command) -> anyhow:
             Ok(Exit::Ok)
         }
         Command::Stop(ActId { id }) => {
-            decide(&unattended(config, database.pool().clone()), is_refusal, async |uow| {
+            decide(&db, is_refusal, async |uow| {
                 bulk::stop(uow, id).await?;
                 Ok(format!("{id}: stopped"))
             })
@@ -244,7 +245,7 @@ async fn show(database: &Database, args: &Show) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn act_on_all(config: &Config, database: &Database, args: All) -> anyhow::Result<Exit> {
+async fn act_on_all(db: &Db, args: All) -> anyhow::Result<Exit> {
     let act = match (args.act, args.reason, args.at) {
         (ActName::Cancel, Some(reason), _) => Act::Cancel { reason },
         (ActName::Reschedule, _, Some(run_at)) => Act::Reschedule { run_at },
@@ -253,9 +254,9 @@ async fn act_on_all(config: &Config, database: &Database, args: All) -> anyhow::
     };
     let filter = args.which.filter(args.state);
     if args.dry_run {
-        let count = match bulk::count(&mut *database.pool().acquire().await?, &filter).await {
-            Err(OperationError::NoFilter) => {
-                say(&OperationError::NoFilter.to_string());
+        let count = match bulk::count(&mut *db.read().await?, &filter).await {
+            Err(refused @ (OperationError::NoFilter | OperationError::InvalidFilter)) => {
+                say(&format!("sira: {refused}"));
                 return Ok(Exit::Refused);
             }
             count => count?,
@@ -264,7 +265,7 @@ async fn act_on_all(config: &Config, database: &Database, args: All) -> anyhow::
         print(&format!("{count}{or_more} jobs match; nothing was done"))?;
         return Ok(Exit::Ok);
     }
-    decide(&unattended(config, database.pool().clone()), is_refusal, async |uow| {
+    decide(db, is_refusal, async |uow| {
         let id = bulk::start(uow, act, &filter).await?;
         Ok(format!("act {id} has begun; `sira jobs progress {id}` tells how far it has come"))
     })

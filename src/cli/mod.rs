@@ -209,6 +209,13 @@ async fn configured(loaded: Loaded, command: Configured) -> anyhow::Result<Exit>
     }
 }
 
+/// What is known by its name alone.
+#[derive(Debug, clap::Args)]
+pub struct Named {
+    /// Its name
+    pub name: String,
+}
+
 /// Works on the running system or on its database, and closes what it opened however that ends.
 async fn on_database<T>(
     config: &Config,

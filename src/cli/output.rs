@@ -6,7 +6,7 @@ use anyhow::ensure;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{print, say};
+use super::{Exit, print, say};
 
 /// Most rows of one page, of any list.
 pub const PAGE_MAX: u16 = 200;
@@ -31,6 +31,22 @@ pub struct Listing {
     /// How the list is written
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     pub output: Format,
+}
+
+/// What a list takes that is short enough to be printed as a whole.
+#[derive(Debug, Clone, Args)]
+pub struct Whole {
+    /// How the list is written
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+}
+
+impl Whole {
+    /// Prints it.
+    pub fn print<R: Row>(&self, rows: &[R]) -> anyhow::Result<Exit> {
+        print(&written(self.output, rows)?)?;
+        Ok(Exit::Ok)
+    }
 }
 
 /// A row of a list. As JSON it is what it serialises to; as a table and as CSV it is its cells.

@@ -1,5 +1,6 @@
 //! `sira queues`: who works on what, what waits, stopping and limiting a queue.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -9,8 +10,8 @@ use sira_engine::ops::{
 };
 use sira_kernel::Clock;
 
-use super::output::{Format, Row, written};
-use super::{Exit, decide, on_database, print};
+use super::output::{Row, Whole};
+use super::{Exit, Named, decide, on_database, print};
 use crate::app::unattended;
 use crate::config::Config;
 use crate::database::Database;
@@ -22,27 +23,19 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List queues, by name: paused or not, what is due, who works on them
-    Ls(Ls),
+    Ls(Whole),
     /// Stop one in all processes: what runs comes to its end, what is enqueued waits
     Pause(Pause),
     /// Stop one, and wait until none of its jobs runs; interrupted, it stays stopped
     Drain(Pause),
     /// Let one go on
-    Resume(Which),
+    Resume(Named),
     /// List the processes that work, oldest first
-    Workers(Ls),
+    Workers(Whole),
     /// How attempts ended in the last minutes, by queue, kind and outcome
     Counters(Counters),
     /// Set how many of its jobs run at a time in all processes
     Limit(Limit),
-}
-
-/// How.
-#[derive(Debug, Args)]
-pub struct Ls {
-    /// How the list is written
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
-    output: Format,
 }
 
 /// Which minutes.
@@ -57,9 +50,8 @@ pub struct Counters {
     /// A kind, as in ingestion.fetch_meta_lead
     #[arg(long)]
     kind: Option<String>,
-    /// How the list is written
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
-    output: Format,
+    #[command(flatten)]
+    whole: Whole,
 }
 
 /// Which queue, and why.
@@ -83,14 +75,7 @@ pub struct Limit {
 }
 
 /// A limit, or none.
-type Most = Option<u16>;
-
-/// Which queue.
-#[derive(Debug, Args)]
-pub struct Which {
-    /// Its name
-    name: String,
-}
+type Most = Option<NonZeroU16>;
 
 /// Runs one of them, on the running system or on its database.
 pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
@@ -100,10 +85,9 @@ pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
 async fn with(config: &Config, database: &Database, command: Command) -> anyhow::Result<Exit> {
     let db = unattended(config, database.pool().clone());
     match command {
-        Command::Ls(Ls { output }) => {
+        Command::Ls(whole) => {
             let mut conn = database.pool().acquire().await?;
-            print(&written(output, &ops::list_queues(&mut conn, &Clock::system()).await?)?)?;
-            Ok(Exit::Ok)
+            whole.print(&ops::list_queues(&mut conn, &Clock::system()).await?)
         }
         Command::Pause(Pause { name, reason }) => {
             decide(&db, is_refusal, async |uow| {
@@ -122,16 +106,14 @@ async fn with(config: &Config, database: &Database, command: Command) -> anyhow:
                 refused => Ok(refused),
             }
         }
-        Command::Workers(Ls { output }) => {
+        Command::Workers(whole) => {
             let mut conn = database.pool().acquire().await?;
-            print(&written(output, &ops::list_sessions(&mut conn).await?)?)?;
-            Ok(Exit::Ok)
+            whole.print(&ops::list_sessions(&mut conn).await?)
         }
-        Command::Counters(Counters { minutes, queue, kind, output }) => {
+        Command::Counters(Counters { minutes, queue, kind, whole }) => {
             let mut conn = database.pool().acquire().await?;
             let filter = CounterFilter { queue, kind, minutes };
-            print(&written(output, &ops::list_counters(&mut conn, &filter).await?)?)?;
-            Ok(Exit::Ok)
+            whole.print(&ops::list_counters(&mut conn, &filter).await?)
         }
         Command::Limit(Limit { name, most }) => {
             decide(&db, is_refusal, async |uow| {
@@ -141,7 +123,7 @@ async fn with(config: &Config, database: &Database, command: Command) -> anyhow:
             })
             .await
         }
-        Command::Resume(Which { name }) => {
+        Command::Resume(Named { name }) => {
             decide(&db, is_refusal, async |uow| {
                 queues::resume(uow, &name).await?;
                 Ok(format!("{name}: goes on"))
@@ -169,10 +151,10 @@ async fn drained(database: &Database, name: &str) -> anyhow::Result<Exit> {
 }
 
 /// A number from 1, or `none`.
-fn most(text: &str) -> Result<Option<u16>, String> {
-    match (text, text.parse::<u16>()) {
+fn most(text: &str) -> Result<Most, String> {
+    match (text, text.parse()) {
         ("none", _) => Ok(None),
-        (_, Ok(most)) if most > 0 => Ok(Some(most)),
+        (_, Ok(most)) => Ok(Some(most)),
         _ => Err("write a number from 1 to 65535, or none".to_owned()),
     }
 }

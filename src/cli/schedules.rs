@@ -7,8 +7,8 @@ use sira_engine::CatchUp;
 use sira_engine::ops::{self, ScheduleDetails, ScheduleEdit, ScheduleError, ScheduleView, SlotView};
 
 use super::jobs::ShowFormat;
-use super::output::{Format, Row, written};
-use super::{Exit, decide, on_database, print};
+use super::output::{Row, Whole};
+use super::{Exit, Named, decide, on_database, print};
 use crate::app::unattended;
 use crate::config::Config;
 use crate::database::Database;
@@ -17,7 +17,7 @@ use crate::database::Database;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List schedules, by name
-    Ls(Ls),
+    Ls(Whole),
     /// Show one with its next five slots and what became of the last ten
     Show(Show),
     /// Change when one fires, and what happens with slots that were missed
@@ -25,17 +25,9 @@ pub enum Command {
     /// Stop one
     Pause(Pause),
     /// Let one go on, with its first slot from now on
-    Resume(Which),
+    Resume(Named),
     /// Enqueue its job now, beside its slots
-    Run(Which),
-}
-
-/// How.
-#[derive(Debug, Args)]
-pub struct Ls {
-    /// How the list is written
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
-    output: Format,
+    Run(Named),
 }
 
 /// Which schedule.
@@ -78,13 +70,6 @@ pub struct Pause {
     reason: String,
 }
 
-/// Which schedule.
-#[derive(Debug, Args)]
-pub struct Which {
-    /// Its name
-    name: String,
-}
-
 /// Runs one of them, on the running system or on its database.
 pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
     on_database(config, async |database| with(config, database, command).await).await
@@ -93,10 +78,9 @@ pub async fn run(config: &Config, command: Command) -> anyhow::Result<Exit> {
 async fn with(config: &Config, database: &Database, command: Command) -> anyhow::Result<Exit> {
     let db = unattended(config, database.pool().clone());
     match command {
-        Command::Ls(Ls { output }) => {
+        Command::Ls(whole) => {
             let schedules = ops::list_schedules(&mut *database.pool().acquire().await?).await?;
-            print(&written(output, &schedules)?)?;
-            Ok(Exit::Ok)
+            whole.print(&schedules)
         }
         Command::Show(args) => show(database, &args).await.map(|()| Exit::Ok),
         Command::Edit(Edit { name, cron, time_zone, catch_up }) => {
@@ -120,14 +104,14 @@ async fn with(config: &Config, database: &Database, command: Command) -> anyhow:
             })
             .await
         }
-        Command::Resume(Which { name }) => {
+        Command::Resume(Named { name }) => {
             decide(&db, is_refusal, async |uow| {
                 schedules::resume(uow, &name).await?;
                 Ok(format!("{name}: goes on"))
             })
             .await
         }
-        Command::Run(Which { name }) => {
+        Command::Run(Named { name }) => {
             decide(&db, is_refusal, async |uow| {
                 let job = schedules::run_now(uow, &name).await?;
                 Ok(format!("{name}: job {job}; `sira jobs show {job}` says how it stands"))

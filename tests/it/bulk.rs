@@ -1,4 +1,4 @@
-//! Claims about acting on all jobs that match.
+//! Claims about acting on all jobs that match, and on workflows, at a terminal.
 
 use std::time::Duration;
 
@@ -87,4 +87,37 @@ async fn what_matches_is_counted_moved_cancelled_or_left_alone_at_a_terminal() {
     let stopped = house.sira(&["jobs", "stop", "1"]);
     assert_eq!((stopped.code, stopped.err.trim()), (Some(6), "sira: there is no such act that still runs"));
     running.drain(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workflow_is_shown_ended_and_let_go_on_and_a_job_moved_at_a_terminal() {
+    let house = House::new().await;
+    sqlx::raw_sql(
+        "insert into engine.workflows (kind, key, version, queue, attempts_max, status, state, due, wake_at)
+        values ('test', 'k', 1, 'test', 3, 'sleeping', '{}', false, now() + interval '1 day');
+        insert into engine.jobs (kind, queue, state, attempts_max, payload) values ('test', 'test', 'ready', 3, '{}')",
+    )
+    .execute(&house.db.pool)
+    .await
+    .unwrap();
+    let cancel = ["workflows", "cancel", "1", "--reason", "ask ayse@example.com"];
+    assert_eq!(house.sira(&cancel).out.trim(), "workflow 1: cancelled");
+    let again = house.sira(&cancel);
+    assert_eq!((again.code, again.err.trim()), (Some(6), "sira: it has ended"));
+    assert_eq!(house.sira(&["workflows", "retry", "1", "--from", "9"]).code, Some(6));
+    assert_eq!(house.sira(&["workflows", "retry", "1"]).out.trim(), "workflow 1: goes on");
+    for format in ["table", "json"] {
+        let shown = house.sira(&["workflows", "show", "1", "-o", format]).out;
+        assert!(
+            shown.contains("cancelled") && shown.contains("retried") && !shown.contains("ayse"),
+            "{shown}"
+        );
+    }
+    assert_eq!(house.sira(&["workflows", "show", "7"]).code, Some(1));
+    let moved = house.sira(&["jobs", "reschedule", "--at", "2031-01-01T09:00:00Z", "1", "99"]);
+    assert_eq!((moved.code, moved.out.trim()), (Some(6), "job 1: due at its new time"), "{}", moved.err);
+    assert_eq!(
+        house.sira(&["jobs", "ls", "--stuck-for", "1", "--kind", "test", "-o", "csv"]).out.lines().count(),
+        1
+    );
 }

@@ -14,6 +14,11 @@ pub struct Worker(Child);
 
 impl Worker {
     pub fn start(house: &House) -> Self {
+        Self::start_with(house, &[])
+    }
+
+    /// With more settings, as variables.
+    fn start_with(house: &House, settings: &[(&str, &str)]) -> Self {
         let config = &house.config;
         let child = Command::new(env!("CARGO_BIN_EXE_sira"))
             .arg("work")
@@ -28,6 +33,7 @@ impl Worker {
             .env("SIRA__TELEPHONY__SIGNING_SECRET", config.telephony.signing_secret.expose_secret())
             .env("SIRA__TELEPHONY__CALLER_ID", &config.telephony.caller_id)
             .env("SIRA__LOG__FILTER", "warn")
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
@@ -121,4 +127,44 @@ async fn a_lost_session_is_followed_by_a_new_one() {
     house.announce(&[house.lead()]).await;
     house.until(1, "select count(*) from leads where owner_id is not null").await;
     assert!(workers.drain(std::time::Duration::from_secs(5)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_behind_a_pooler_listens_to_nobody_and_works_all_the_same() {
+    let house = House::new().await;
+    house.agent("agent", 10).await;
+    let url = house.db.url();
+    let worker = Worker::start_with(
+        &house,
+        &[("SIRA__DATABASE__POOLED", "true"), ("SIRA__DATABASE__DIRECT_URL", &url)],
+    );
+    house.until(1, "select count(*) from engine.sessions").await;
+    house.announce(&[house.lead()]).await;
+    house.until(1, "select count(*) from leads where owner_id is not null").await;
+    let listening =
+        "select count(*) from pg_stat_activity where datname = current_database() and query like 'LISTEN%'";
+    assert_eq!(house.count(listening).await, 0);
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_of_jobs_are_sent_to_the_collector_before_the_process_ends() {
+    let collector = wiremock::MockServer::start().await;
+    let anything = wiremock::Mock::given(wiremock::matchers::path("/v1/traces"));
+    anything.respond_with(wiremock::ResponseTemplate::new(200)).mount(&collector).await;
+    let house = House::new().await;
+    house.agent("agent", 10).await;
+    let address = format!("{}/v1/traces", collector.uri());
+    let mut worker =
+        Worker::start_with(&house, &[("SIRA__LOG__FILTER", "info"), ("SIRA__LOG__OTLP_URL", &address)]);
+    house.announce(&[house.lead()]).await;
+    house.until(1, "select count(*) from leads where owner_id is not null").await;
+    let pid = rustix::process::Pid::from_child(&worker.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    tokio::task::block_in_place(|| worker.0.wait()).unwrap();
+    let sent = collector.received_requests().await.unwrap();
+    for kind in ["ingestion.fetch_meta_lead", "distribution.assign_leads"] {
+        let told = sent.iter().any(|request| memchr::memmem::find(&request.body, kind.as_bytes()).is_some());
+        assert!(told, "{kind}: {} requests", sent.len());
+    }
 }

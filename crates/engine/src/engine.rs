@@ -25,8 +25,8 @@ pub enum Link {
     /// A connection is one session for as long as it stands.
     Direct,
     /// A pooler lends a session to each transaction. Nothing is set for a session's life, nothing is listened to and nobody is
-    /// notified: other processes' work is found by polling. What bounds a frozen transaction is then the role's own
-    /// `idle_in_transaction_session_timeout`.
+    /// notified: other processes' work is found by polling. What ends a lost statement and a frozen transaction is then the
+    /// role's own `statement_timeout`, at most three times the engine's, and `idle_in_transaction_session_timeout`.
     Pooled,
 }
 

@@ -24,12 +24,22 @@ pub struct Gate {
     pub breaker: Option<Breaker>,
 }
 
+impl Gate {
+    /// Whether each of its limits lets somebody through, some time.
+    pub(crate) fn is_passable(&self) -> bool {
+        let Self { concurrency, rate, breaker, .. } = self;
+        *concurrency != Some(0)
+            && rate.is_none_or(|rate| rate.jobs > 0 && rate.burst > 0 && !rate.per.is_zero())
+            && breaker.is_none_or(|breaker| breaker.failures_max > 0 && !breaker.open_for.is_zero())
+    }
+}
+
 /// A token bucket, full at first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Rate {
-    /// So many jobs
+    /// So many jobs, from 1,
     pub jobs: u32,
-    /// in so long, from 1 ms.
+    /// in so long, above zero.
     pub per: Duration,
     /// Most at once, from 1.
     pub burst: u16,
@@ -45,7 +55,7 @@ impl Rate {
 /// A circuit breaker. Any success forgives the failures before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Breaker {
-    /// So many failures in a row open it.
+    /// So many failures in a row open it, from 1.
     pub failures_max: u16,
     /// The codes of failures that count: those that say that what the jobs need is down.
     pub counts: &'static [&'static str],

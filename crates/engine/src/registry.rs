@@ -126,6 +126,7 @@ impl<C: Send + Sync + 'static> Registry<C> {
                 "two gates are named {}",
                 gate.name
             );
+            assert!(gate.is_passable(), "{}: each limit is above zero", gate.name);
             assert!(!gate.name.contains(':'), "{}: a colon is what concurrency keys have", gate.name);
         }
         let taken =

@@ -65,7 +65,7 @@ impl Job<Context> for FetchMetaLead {
         rate: None,
         breaker: Some(Breaker {
             failures_max: 10,
-            counts: &["provider_down", "timeout", "auth_expired"],
+            counts: &["provider_down", "timeout"],
             open_for: Duration::from_secs(15),
         }),
     });

@@ -6,12 +6,12 @@ use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use sira_domain::operations::bulk::{self, Act, COUNT_MAX, Progress};
+use sira_domain::operations::bulk::{self, Act, COUNT_MAX, Progress, VALUE_CHARS_MAX};
 use sira_engine::ops::JobFilter;
 use utoipa::ToSchema;
 
 use crate::http::catalogue::{Code, Text};
-use crate::http::extract::PathOf;
+use crate::http::extract::{ApiJson, PathOf};
 use crate::http::idempotent::Once;
 use crate::http::message::{self, Message};
 use crate::http::problem::{ApiError, Problem};
@@ -22,6 +22,13 @@ pub(super) const NO_FILTER: Text = Text {
     tr: "Hangi işler olduğunu söyleyin: en az bir koşul yazın.",
     en: "Say which jobs: write at least one condition.",
 };
+
+pub(super) const INVALID_FILTER: Text = Text {
+    tr: "Koşullar, listelerdeki ad ve kimliklerdir: en çok 100 karakter; kişi bilgisi yazmayın.",
+    en: "Conditions are names and ids as the lists show them, of at most 100 characters; nobody's contact.",
+};
+// The text says the number.
+const _: () = assert!(VALUE_CHARS_MAX == 100);
 
 /// Which live jobs: those that match all conditions that are there. At least one is.
 #[derive(Deserialize, ToSchema)]
@@ -129,7 +136,7 @@ pub struct BulkAct {
 ))]
 pub async fn count_matching_jobs(
     State(app): State<App>,
-    crate::http::extract::ApiJson { value, .. }: crate::http::extract::ApiJson<Matching>,
+    ApiJson { value, .. }: ApiJson<Matching>,
 ) -> Result<Json<Matched>, ApiError> {
     let filter = value.filter(app.cx.clock.now());
     let count = bulk::count(&mut *app.cx.db.read().await?, &filter).await?;

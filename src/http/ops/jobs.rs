@@ -151,6 +151,11 @@ impl From<OperationError> for ApiError {
                 "missing_field",
                 super::bulk::NO_FILTER,
             )),
+            OperationError::InvalidFilter => Self::new(Code::InvalidBody).with(FieldError::body(
+                "/filter",
+                "wrong_value",
+                super::bulk::INVALID_FILTER,
+            )),
             OperationError::NoSuchBulk => Code::BulkEnded.into(),
             OperationError::Workflow(error) => match error {
                 WorkflowError::Unknown => Code::NotFound.into(),

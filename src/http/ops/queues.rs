@@ -131,7 +131,7 @@ pub async fn limit_job_queue(
     PathOf(name): PathOf<String>,
     once: Once<LimitQueue>,
 ) -> Result<Response, ApiError> {
-    let most = once.body.concurrency_max.map(NonZeroU16::get);
+    let most = once.body.concurrency_max;
     once.run(&app, StatusCode::OK, async |uow| {
         queues::limit(uow, &name, most).await?;
         Ok(QueueDone { name: name.clone(), message: message::LIMITS_EDITED })

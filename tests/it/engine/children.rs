@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
-use sira_engine::ops::{cancel_jobs, find_workflow};
+use sira_engine::ops::{cancel_jobs, find_workflow, retry_workflow};
 use sira_engine::{
     Effect, Job, JobError, JobId, Join, Lease, NewJob, NewWorkflow, Outcome, Retry, Running, Spec, Step,
     Transition, Wake, Workflow, WorkflowSpec, cancel,
@@ -48,6 +48,9 @@ impl Workflow<Cx> for Crew {
             let join = if self.until_failure { Join::UntilFailure } else { Join::All };
             let deadline = cx.clock.now() + TimeDelta::hours(1);
             return Ok(step.decide(&Transition::Children { state: self, jobs, join, deadline })?);
+        }
+        if matches!(cx.next(&self.key), Do::Fail) {
+            return Err(JobError::fail("scripted", "as told"));
         }
         let told = match step.wake() {
             Wake::Children(ends) => {
@@ -204,6 +207,21 @@ async fn a_child_that_an_operator_cancels_or_that_is_retried_is_told_as_it_ended
     cancel_jobs(&mut conn, &[JobId(jobs[1])], "not wanted").await.unwrap();
     w.until(FINISHED, 1).await;
     assert_eq!(w.text(TOLD).await, "Done Cancelled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workflow_that_failed_over_its_childrens_ends_hears_of_them_again_when_it_is_retried() {
+    let w = World::new().await;
+    let _running = start(&w).await;
+    w.cx.script("c", &[Do::Fail, Do::Done]);
+    w.apply(&[crew("c", &["a", "b"], false)]).await;
+    w.until("select count(*) from engine.workflows where status = 'failed'", 1).await;
+    let mut conn = w.db.pool.acquire().await.unwrap();
+    let applied = retry_workflow(&mut conn, id(&w).await, None).await.unwrap();
+    w.cx.engine.wake(&applied);
+    w.until(FINISHED, 1).await;
+    assert_eq!(w.text(TOLD).await, "Done Done");
+    assert_eq!((w.count(EFFECTS).await, w.count(CHILDREN).await), (2, 0), "none ran twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! Claims about what limits jobs besides the workers of one process: queues' limits, keys, gates.
 
+use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -138,7 +139,8 @@ impl World {
 
     async fn limit(&self, most: Option<u16>) {
         let mut conn = self.db.pool.acquire().await.unwrap();
-        let applied = limit_queue(&mut conn, &self.db.clock, QUEUE.name, most).await.unwrap();
+        let applied =
+            limit_queue(&mut conn, &self.db.clock, QUEUE.name, most.and_then(NonZeroU16::new)).await.unwrap();
         self.cx.engine.wake(&applied);
     }
 

@@ -29,6 +29,8 @@ async fn a_job_and_what_it_causes_belong_to_the_trace_of_what_caused_it() {
     let spans = InMemorySpanExporter::default();
     let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+    // While there is one subscriber alone, a span is judged by the thread that comes to it first, and that may be another test's.
+    let _another = tracing::Dispatch::new(tracing_subscriber::registry());
     // Everything of this test runs on this thread.
     let _exported = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
     w.cx.script("plain", &[Do::Snooze(60), Do::Done]);
@@ -45,7 +47,7 @@ async fn a_job_and_what_it_causes_belong_to_the_trace_of_what_caused_it() {
     // Two of the one that was snoozed, the single one, two steps, two children.
     assert_eq!((jobs.len(), of_it.len()), (8, 7), "{jobs:#?}");
     let root = SpanId::from_hex(&HEADER[36..52]).unwrap();
-    assert!(of_it.iter().all(|span| span.parent_span_id == root || span.parent_span_id != SpanId::INVALID));
+    assert!(of_it.iter().all(|span| span.parent_span_id == root), "{of_it:#?}");
     let names: Vec<_> = of_it.iter().map(|span| attribute(span, "job.name")).collect();
     assert_eq!(names.iter().filter(|name| *name == "test.member").count(), 3);
     assert_eq!(names.iter().filter(|name| *name == "step:test.crew").count(), 2);

@@ -83,6 +83,7 @@ async fn an_operator_counts_and_then_acts_on_all_jobs_that_match_and_it_is_audit
         ("b", json!({ "act": "retry", "filter": {} })),
         ("c", json!({ "act": "cancel", "filter": filter, "reason": " " })),
         ("d", json!({ "act": "forget", "filter": filter })),
+        ("j", json!({ "act": "retry", "filter": { "tag": "ayse@example.com" } })),
     ] {
         let answer = app.post(at, &token, &[("idempotency-key", key)], &invalid).await;
         assert_eq!(answer.problem(), "invalid_body", "{invalid}");

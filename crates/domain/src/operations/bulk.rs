@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sira_engine::JobId;
 use sira_engine::ops::{self, JobFilter, PAGE_MAX};
+use sira_kernel::mask_contacts;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::{OperationError, checked_reason, store};
 use super::{cancel_jobs, reschedule_jobs, retry_jobs};
@@ -16,6 +18,9 @@ use crate::uow::Uow;
 
 /// Matching jobs are counted no further.
 pub const COUNT_MAX: u16 = 10_000;
+
+/// Longest value of a filter, in characters.
+pub const VALUE_CHARS_MAX: usize = 100;
 
 /// What is to be done with each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,23 +72,39 @@ pub struct Progress {
 /// How many live jobs match, counted up to [`COUNT_MAX`].
 ///
 /// # Errors
-/// [`OperationError::NoFilter`].
+/// [`OperationError::NoFilter`], [`OperationError::InvalidFilter`].
 pub async fn count(conn: &mut PgConnection, filter: &JobFilter) -> Result<usize, OperationError> {
+    check(filter)?;
+    Ok(ops::match_jobs(conn, filter, COUNT_MAX).await?.len())
+}
+
+/// A filter is kept, and stands in the audit log: it says which jobs, and names nobody.
+fn check(filter: &JobFilter) -> Result<(), OperationError> {
     if filter.is_empty() {
         return Err(OperationError::NoFilter);
     }
-    Ok(ops::match_jobs(conn, filter, COUNT_MAX).await?.len())
+    let values = [&filter.state, &filter.kind, &filter.queue, &filter.tag, &filter.error];
+    if values.into_iter().flatten().all(|value| is_code(value)) {
+        Ok(())
+    } else {
+        Err(OperationError::InvalidFilter)
+    }
+}
+
+/// A name or `<name>:<id>`, as the program writes them.
+fn is_code(value: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '-');
+    let is_id = value.rsplit_once(':').is_some_and(|(_, id)| Uuid::parse_str(id).is_ok());
+    value.len() <= VALUE_CHARS_MAX && value.chars().all(allowed) && (is_id || mask_contacts(value) == value)
 }
 
 /// Begins to act on all live jobs that match and are there by now, and records [`OperatorAct::BulkStarted`], which enqueues
 /// the work. Returns the act's id.
 ///
 /// # Errors
-/// [`OperationError::NoFilter`], [`OperationError::InvalidReason`].
+/// [`OperationError::NoFilter`], [`OperationError::InvalidFilter`], [`OperationError::InvalidReason`].
 pub async fn start(uow: &mut Uow, act: Act, filter: &JobFilter) -> Result<i64, OperationError> {
-    if filter.is_empty() {
-        return Err(OperationError::NoFilter);
-    }
+    check(filter)?;
     let act = match act {
         Act::Cancel { reason } => Act::Cancel { reason: checked_reason(&reason)? },
         act => act,
@@ -133,4 +154,27 @@ pub async fn stop(uow: &mut Uow, id: i64) -> Result<(), OperationError> {
 /// How far it has come.
 pub async fn find(conn: &mut PgConnection, id: i64) -> Result<Option<Progress>, sqlx::Error> {
     store::find_bulk(conn, id).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_holds_names_and_ids_and_nobodys_contact() {
+        for (value, allowed) in [
+            ("operations.trim_history", true),
+            ("step:sla.timer", true),
+            ("lead:01920000-0000-7000-8000-000000000001", true),
+            ("bulk:12", true),
+            ("ayse@example.com", false),
+            ("905550000000", false),
+            ("lead:+905550000000", false),
+            ("Ayşe", false),
+            ("two words", false),
+        ] {
+            assert_eq!(is_code(value), allowed, "{value}");
+        }
+        assert!(!is_code(&"x".repeat(VALUE_CHARS_MAX + 1)));
+    }
 }

@@ -32,6 +32,12 @@ pub enum OperationError {
     /// A filter that all jobs match.
     #[error("say which jobs: a filter is missing")]
     NoFilter,
+    /// What somebody typed who meant a person.
+    #[error(
+        "a filter's values are names and ids as the lists show them, of at most {} characters",
+        bulk::VALUE_CHARS_MAX
+    )]
+    InvalidFilter,
     /// It has ended, or never was.
     #[error("there is no such act that still runs")]
     NoSuchBulk,

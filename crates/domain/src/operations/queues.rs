@@ -1,5 +1,7 @@
 //! What an operator does to queues.
 
+use std::num::NonZeroU16;
+
 use serde_json::json;
 use sira_engine::ops;
 
@@ -38,7 +40,7 @@ pub async fn resume(uow: &mut Uow, name: &str) -> Result<(), OperationError> {
 ///
 /// # Errors
 /// [`OperationError::Queue`] when there is none.
-pub async fn limit(uow: &mut Uow, name: &str, most: Option<u16>) -> Result<(), OperationError> {
+pub async fn limit(uow: &mut Uow, name: &str, most: Option<NonZeroU16>) -> Result<(), OperationError> {
     let clock = uow.clock();
     let applied = ops::limit_queue(uow.conn(), &clock, name, most).await?;
     uow.made_due(applied);

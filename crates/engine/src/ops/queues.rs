@@ -1,5 +1,7 @@
 //! What an operator sees and does about queues.
 
+use std::num::NonZeroU16;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sira_kernel::Clock;
@@ -86,7 +88,7 @@ pub async fn resume_queue(
     Ok((was_paused, Applied { queues: vec![name.to_owned()], scheduled: false }))
 }
 
-/// Sets how many jobs of a queue run at a time in all processes, from 1, or takes that limit away. What runs already goes on;
+/// Sets how many jobs of a queue run at a time in all processes, or takes that limit away. What runs already goes on;
 /// jobs that run alone because a process died over them are not counted. Returns whom to wake.
 ///
 /// # Errors
@@ -95,12 +97,12 @@ pub async fn limit_queue(
     tx: &mut PgConnection,
     clock: &Clock,
     name: &str,
-    most: Option<u16>,
+    most: Option<NonZeroU16>,
 ) -> Result<Applied, QueueError> {
     if store::list_queues(tx, clock.shift_us(), Some(name)).await?.is_empty() {
         return Err(QueueError::Unknown);
     }
-    store::limit_queue(tx, name, most.map(|most| i32::from(most.max(1)))).await?;
+    store::limit_queue(tx, name, most.map(|most| most.get().into())).await?;
     Ok(Applied { queues: vec![name.to_owned()], scheduled: false })
 }
 

@@ -76,7 +76,8 @@ pub async fn fetch(session: Arc<Session>, queue: Queue, buffer: Buffer, sender: 
     session.release(buffer.close());
 }
 
-/// `limited` is the queue whose limit they were claimed under. Neighbours of a kind whose jobs run together become one, up to the most that it takes.
+/// Neighbours of a kind whose jobs run together become one, up to the most that it takes. `limited` is the queue whose limit
+/// they were claimed under.
 fn together(
     session: &Session,
     rows: Vec<ClaimRow>,

@@ -99,7 +99,7 @@ pub async fn report(session: &Session, ended: &[Acknowledgement]) {
 
 fn reports(session: &Session, ended: &[Acknowledgement]) -> Vec<(String, Report)> {
     let mut reports: BTreeMap<&str, Report> = BTreeMap::new();
-    for Acknowledgement { job, verdict, .. } in ended {
+    for Acknowledgement { job, verdict, .. } in ended.iter().filter(|of| of.job.gate.is_some()) {
         let Some(gate) = session.dispatch.kind(&job.kind).and_then(|kind| kind.gate) else { continue };
         let report = reports.entry(gate.name).or_default();
         match verdict {

@@ -30,8 +30,8 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long it may take to answer.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Makes jobs and workflows due at their time, or when their children have ended, and fires slots of schedules: sleeps exactly until the next one, or until something sooner is
-/// scheduled.
+/// Makes jobs and workflows due at their time, or when their children have ended, and fires slots of schedules: sleeps exactly
+/// until the next one, or until something sooner is scheduled.
 pub async fn timers(session: Arc<Session>) {
     let mut bell = session.waker.bells.listen(TIMERS);
     let mut retrying = Retrying::default();
