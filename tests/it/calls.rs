@@ -1,6 +1,6 @@
 //! Masked calls over real HTTP: the API, real workers, the sandbox as the telephony provider, its webhooks.
 
-mod office;
+pub mod office;
 
 use std::time::Duration;
 

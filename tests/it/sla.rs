@@ -27,7 +27,7 @@ const ESCALATED: &str = "select count(*) from notifications where code = 'sla.es
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Monday to Friday, nine to six, without holidays: any Friday of the test's own time will do.
-async fn office_hours(house: &House) {
+pub async fn office_hours(house: &House) {
     let blocks = (1..=5).map(|weekday| Block { weekday, starts_minute: 540, ends_minute: 1080 }).collect();
     let mut uow = house.parts.cx.begin(Actor::System).await.unwrap();
     let calendar = calendars::find_default(uow.conn()).await.unwrap().unwrap();
@@ -36,7 +36,7 @@ async fn office_hours(house: &House) {
 }
 
 /// Moves the time to the next such moment on the clock of Istanbul.
-fn go_to(house: &House, weekday: Weekday, hour: u32, minute: u32) {
+pub fn go_to(house: &House, weekday: Weekday, hour: u32, minute: u32) {
     let now = house.parts.cx.clock.now().with_timezone(&Istanbul);
     let time = NaiveTime::from_hms_opt(hour, minute, 0).unwrap();
     let ahead = (0..=7).map(|days| (now + TimeDelta::days(days)).date_naive());

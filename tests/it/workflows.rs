@@ -1,5 +1,8 @@
 //! Claims about the product's workflows.
 
+mod killed;
+mod killer;
+
 use chrono::TimeDelta;
 
 use crate::house::House;

@@ -21,8 +21,9 @@ pub struct CallOffice {
     pub house: House,
     client: reqwest::Client,
     origin: String,
-    agent: (UserId, String),
-    admin: String,
+    agent: UserId,
+    admin: UserId,
+    app: http::App,
     _stop: tokio_util::sync::DropGuard,
     _server: AbortOnDropHandle<()>,
 }
@@ -37,9 +38,8 @@ impl CallOffice {
         let stop = CancellationToken::new();
         let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
         let app = house.parts.http(metrics, &stop).unwrap();
-        let tokens = (app.tokens.issue(agent).unwrap(), app.tokens.issue(admin).unwrap());
         let settings = app.settings.clone();
-        let router = http::router(app).unwrap();
+        let router = http::router(app.clone()).unwrap();
         let serving = {
             let stop = stop.clone();
             async move { http::serve(listener, router, &settings, stop).await }
@@ -51,11 +51,16 @@ impl CallOffice {
             house,
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
             origin,
-            agent: (agent, tokens.0),
-            admin: tokens.1,
+            agent,
+            admin,
+            app,
             _stop: stop.drop_guard(),
             _server: server,
         }
+    }
+
+    pub fn agent(&self) -> UserId {
+        self.agent
     }
 
     /// A lead that the agent owns, by way of the workers.
@@ -109,20 +114,21 @@ impl CallOffice {
     fn request(&self, path: &str, key: &str, body: &Value) -> reqwest::RequestBuilder {
         self.client
             .post(format!("{}/api/v1{path}", self.origin))
-            .bearer_auth(&self.agent.1)
+            .bearer_auth(self.app.tokens.issue(self.agent).unwrap())
             .header("idempotency-key", key)
             .json(body)
     }
 
     pub async fn get(&self, path: &str) -> Value {
-        self.get_with(path, &self.agent.1).await
+        self.get_with(path, self.agent).await
     }
 
     pub async fn get_as_admin(&self, path: &str) -> Value {
-        self.get_with(path, &self.admin).await
+        self.get_with(path, self.admin).await
     }
 
-    async fn get_with(&self, path: &str, token: &str) -> Value {
+    async fn get_with(&self, path: &str, user: UserId) -> Value {
+        let token = self.app.tokens.issue(user).unwrap();
         let request = self.client.get(format!("{}/api/v1{path}", self.origin)).bearer_auth(token);
         let (status, body) = answered(request).await;
         assert_eq!(status, 200, "{path}: {body}");
