@@ -50,12 +50,15 @@ postgres_major() {
 
 has_c_compiler() { has cc && echo 'int main(void){return 0;}' | cc -x c -include stdio.h -o /dev/null - 2>/dev/null; }
 
-# Sets $packages to what is missing.
+# Sets $packages to what is missing. Who wants more sets $commands_wanted to commands that their packages are named like.
 missing_packages() {
     packages=
     [ "$(postgres_major)" -ge "$POSTGRES_MIN" ] || packages="$packages postgresql"
     has_c_compiler || packages="$packages build-essential"
     has setpriv || packages="$packages util-linux"
+    for wanted in ${commands_wanted:-}; do
+        has "$wanted" || packages="$packages $wanted"
+    done
     if ! has_rust && ! has curl; then packages="$packages curl ca-certificates"; fi
     packages=${packages# }
 }

@@ -1,4 +1,4 @@
-//! A worker process: runs jobs until it is killed, and does to itself what it was told to at a failpoint.
+//! A worker process: runs jobs until it is killed or told to stop, and does to itself what it was told to at a failpoint.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -7,184 +7,51 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use rustix::process::{Signal, getpid, kill_process};
-use serde::{Deserialize, Serialize};
-use sira_engine::{
-    CatchUp, Engine, External, Job, JobError, Lease, Outcome, Queue, Registry, Retry, Schedule, Settings,
-    Spec, Step, Transition, Workflow, WorkflowSpec,
-};
+use rustix::process::{Resource, Rlimit, Signal, getpid, kill_process, setrlimit};
+use sira_engine::{CatchUp, Engine, Link, Registry, Schedule, Settings};
 use sira_kernel::Clock;
-use sqlx::PgPool;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tokio::signal::unix::{SignalKind, signal};
 
+use crate::kinds::{
+    Bug, Cx, Herd, Hold, Inside, MEMORY_MAX, NewSteps, Once, Outside, Poison, QUEUE, SIDE, Side, Steps, Tick,
+};
 use crate::ledger::Ledger;
 
-const QUEUE: Queue = Queue { name: "faults", concurrency: 4 };
-const RETRY: Retry = Retry::backoff(10, Duration::from_millis(50), Duration::from_millis(500));
-/// Longest lease that a worker can be given, in milliseconds.
-pub const LEASE_MS_MAX: u64 = 30_000;
-/// Ten of the longest leases: a zombie wakes after two, and must find its handler still at work.
-const TIMEOUT: Duration = Duration::from_millis(10 * LEASE_MS_MAX);
-/// Steps of each workflow.
-pub const STEPS: u16 = 3;
+/// Connections of the handlers when nothing else is said.
+const CONNECTIONS: u32 = 10;
+/// How long a drain may take.
+const DRAIN: Duration = Duration::from_secs(30);
 
-#[derive(Clone)]
-pub struct Cx {
-    pool: PgPool,
-    engine: Engine,
-    ledger: Arc<Ledger>,
-}
-
-/// Has its effect in the database, in the transaction that completes it.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Inside {
-    pub n: u32,
-}
-
-/// Has its effect outside, under the job's key.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Outside {
-    pub n: u32,
-}
-
-/// Has an effect outside that nobody deduplicates.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Once {
-    pub n: u32,
-}
-
-/// Has one effect in the database per step.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Steps {
-    pub n: u32,
-    pub taken: u16,
-}
-
-/// Has one effect in the database per slot of its schedule, which fires every second.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Tick {
-    slot: Option<DateTime<Utc>>,
-}
-
-/// The stored kind of [`Tick`].
-pub const TICK: &str = "faults.tick";
-
-impl Job<Cx> for Tick {
-    const SPEC: Spec = Spec { name: TICK, queue: QUEUE, retry: RETRY, timeout: TIMEOUT };
-
-    async fn run(self, cx: &Cx, lease: &Lease) -> Result<Outcome, JobError> {
-        let slot = self.slot.ok_or_else(|| JobError::fail("slotless", "a tick without its slot"))?;
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the engine is tested without the domain's unit of work"
-        )]
-        let mut tx = cx.pool.begin().await?;
-        effect(&mut tx, &format!("tick {}", slot.timestamp())).await?;
-        lease.complete(&mut tx).await?;
-        tx.commit().await?;
-        Ok(Outcome::Committed)
-    }
-}
-
-impl Job<Cx> for Inside {
-    const SPEC: Spec = Spec { name: "faults.inside", queue: QUEUE, retry: RETRY, timeout: TIMEOUT };
-
-    async fn run(self, cx: &Cx, lease: &Lease) -> Result<Outcome, JobError> {
-        labour().await;
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the engine is tested without the domain's unit of work"
-        )]
-        let mut tx = cx.pool.begin().await?;
-        effect(&mut tx, &format!("inside {}", self.n)).await?;
-        lease.complete(&mut tx).await?;
-        tx.commit().await?;
-        cx.ledger.write(&format!("committed {}", self.n));
-        Ok(Outcome::Committed)
-    }
-}
-
-impl Job<Cx> for Outside {
-    const SPEC: Spec = Spec { name: "faults.outside", queue: QUEUE, retry: RETRY, timeout: TIMEOUT };
-
-    async fn run(self, cx: &Cx, lease: &Lease) -> Result<Outcome, JobError> {
-        labour().await;
-        cx.ledger.write(&format!("outside {} {}", self.n, lease.key()));
-        Ok(Outcome::Done)
-    }
-}
-
-impl Job<Cx> for Once {
-    const SPEC: Spec = Spec { name: "faults.once", queue: QUEUE, retry: RETRY, timeout: TIMEOUT };
-
-    async fn run(self, cx: &Cx, lease: &Lease) -> Result<Outcome, JobError> {
-        labour().await;
-        let mut conn = cx.pool.acquire().await?;
-        match lease.begin_external(&mut conn).await? {
-            External::First => cx.ledger.write(&format!("once {}", self.n)),
-            External::Again => cx.ledger.write(&format!("reconciled {}", self.n)),
-        }
-        Ok(Outcome::Done)
-    }
-}
-
-impl Workflow<Cx> for Steps {
-    const SPEC: WorkflowSpec =
-        WorkflowSpec { name: "faults.steps", version: 1, queue: QUEUE, retry: RETRY, timeout: TIMEOUT };
-
-    fn key(&self) -> String {
-        self.n.to_string()
-    }
-
-    async fn advance(self, cx: &Cx, step: &Step) -> Result<Outcome, JobError> {
-        labour().await;
-        let taken = self.taken + 1;
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the engine is tested without the domain's unit of work"
-        )]
-        let mut tx = cx.pool.begin().await?;
-        effect(&mut tx, &format!("step {} {taken}", self.n)).await?;
-        let next = Self { taken, ..self };
-        let transition = if taken == STEPS { Transition::Done(next) } else { Transition::Next(next) };
-        let applied = step.record(&mut tx, &transition).await?;
-        tx.commit().await?;
-        cx.engine.wake(&applied);
-        Ok(Outcome::Committed)
-    }
-}
-
-/// What a handler does besides: long enough for a fault to find it at work. The same under any lease, so that it adds
-/// nothing to the time that a job waits for it.
-async fn labour() {
-    tokio::time::sleep(Duration::from_millis(20)).await;
-}
-
-async fn effect(conn: &mut sqlx::PgConnection, name: &str) -> Result<(), sqlx::Error> {
-    sqlx::query("insert into effects (name) values ($1)").bind(name).execute(conn).await?;
-    Ok(())
-}
-
-/// Arguments: database URL, ledger directory, name, lease in milliseconds, then any number of `failpoint=hit:act`.
+/// Arguments: database URL, ledger directory, name, lease in milliseconds, then any number of `failpoint=hit:act`,
+/// `old` (an older version), `short-of-memory`, `connections=N`, `apart` and `new-key` (bugs).
 pub async fn main(args: &[String]) -> ExitCode {
-    let [url, dir, name, lease_ms, faults @ ..] = args else { return ExitCode::from(2) };
+    let [url, dir, name, lease_ms, rest @ ..] = args else { return ExitCode::from(2) };
     let lease_ttl = Duration::from_millis(lease_ms.parse().expect("the harness hands over a number"));
-    for fault in faults {
-        arm(fault);
+    let (mut old, mut bug, mut connections) = (false, None, CONNECTIONS);
+    for arg in rest {
+        match (arg.as_str(), arg.strip_prefix("connections=")) {
+            (_, Some(most)) => connections = most.parse().expect("the harness hands over a number"),
+            ("old", _) => old = true,
+            ("apart", _) => bug = Some(Bug::Apart),
+            ("new-key", _) => bug = Some(Bug::NewKey),
+            ("short-of-memory", _) => {
+                let most = Some(MEMORY_MAX as u64);
+                setrlimit(Resource::As, Rlimit { current: most, maximum: most }).expect("a limit may be set");
+            }
+            (fault, _) => arm(fault),
+        }
     }
+    let mut stop = signal(SignalKind::terminate()).expect("signals can be heard");
     let options = PgConnectOptions::from_str(url)
         .expect("the harness hands over a URL")
         .options([("idle_in_transaction_session_timeout", lease_ttl.as_millis().to_string())]);
-    let pool = PgPool::connect_with(options).await.expect("the scenario's database answers");
-    let clock = Clock::system();
-    let engine = Engine::new(&pool, clock, sira_engine::Link::Direct);
+    let pool = PgPoolOptions::new().max_connections(connections).connect_with(options).await;
+    let pool = pool.expect("the scenario's database answers");
+    let engine = Engine::new(&pool, Clock::system(), Link::Direct);
     let ledger = Arc::new(Ledger::open(Path::new(dir), name));
-    let cx = Cx { pool, engine: engine.clone(), ledger };
-    let ticks =
-        Schedule::of::<Cx, _>("faults.ticks", "* * * * * *", "UTC", CatchUp::All, &Tick { slot: None });
-    let registry = Registry::new().job::<Inside>().job::<Outside>().job::<Once>().workflow::<Steps>();
-    let registry = registry.job::<Tick>().schedule(ticks);
+    ledger.write(&format!("clock {}", Clock::system().now().timestamp()));
+    let cx = Cx { pool, engine: engine.clone(), ledger, lease_ttl, bug };
     let settings = Settings {
         lease_ttl,
         renew_every: lease_ttl * 3 / 20,
@@ -193,11 +60,27 @@ pub async fn main(args: &[String]) -> ExitCode {
         prefetch: 4,
         ..Settings::new(name.as_str(), "faults")
     };
-    let running = engine.start(registry, &[QUEUE], cx, settings).await.expect("the session can be opened");
-    running.lost().await;
-    // What a zombie still has in its hands gets its chance to do harm.
-    tokio::time::sleep(lease_ttl / 4).await;
-    ExitCode::from(3)
+    let running = engine.start(registry(old), &[QUEUE, SIDE], cx, settings).await;
+    let running = running.expect("the session can be opened");
+    tokio::select! {
+        () = running.lost() => {
+            // What a zombie still has in its hands gets its chance to do harm.
+            tokio::time::sleep(lease_ttl / 4).await;
+            ExitCode::from(3)
+        }
+        _ = stop.recv() => {
+            running.drain(DRAIN).await;
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn registry(old: bool) -> Registry<Cx> {
+    let ticks =
+        Schedule::of::<Cx, _>("faults.ticks", "* * * * * *", "UTC", CatchUp::All, &Tick { slot: None });
+    let registry = Registry::new().job::<Inside>().job::<Outside>().job::<Once>().workflow::<Steps>();
+    let registry = registry.job::<Herd>().job::<Hold>().job::<Poison>().job::<Tick>().schedule(ticks);
+    if old { registry } else { registry.job::<Side>().workflow::<NewSteps>() }
 }
 
 /// `engine::after_claim=2:kill`: at the third hit, kill -9. Also `stop` (SIGSTOP), `hang` (from then on) and `on`.

@@ -67,9 +67,22 @@ pub async fn apply(tx: &mut PgConnection, clock: &Clock, effects: &[Effect]) -> 
         Effect::Job(job) => Some(JobRow::from(job)),
         Effect::Start(_) | Effect::Signal { .. } | Effect::Supersede { .. } => None,
     }));
+    #[cfg(feature = "failpoints")]
+    if dedupe_is_removed() {
+        for row in &mut rows {
+            row.dedupe_key = None;
+        }
+    }
     let mut applied = insert_jobs(tx, clock, rows).await?;
     applied.scheduled |= some_asleep;
     Ok(applied)
+}
+
+/// A seeded bug of the fault tests, which their checker must find.
+#[cfg(feature = "failpoints")]
+fn dedupe_is_removed() -> bool {
+    fail::fail_point!("engine::no_dedupe", |_| true);
+    false
 }
 
 /// Inserts jobs in one statement. A twin that waits is pulled forward instead; the row lock taken by that keeps
