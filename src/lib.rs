@@ -4,6 +4,7 @@
 
 pub mod app;
 pub mod backup;
+pub mod board;
 pub mod cli;
 pub mod config;
 pub mod database;

@@ -20,6 +20,7 @@ pub mod schedules;
 pub mod seed;
 pub mod up;
 pub mod user;
+pub mod watch;
 pub mod workflows;
 
 use std::io::{self, Write};
@@ -82,6 +83,8 @@ enum Configured {
     /// Look at what fires by the clock, and change it
     #[command(subcommand)]
     Schedules(schedules::Command),
+    /// Print how queues, gates, schedules and workers stand, and what changes
+    Watch(watch::WatchArgs),
     /// Bring in leads by the file, and list what came in
     #[command(subcommand)]
     Leads(leads::Command),
@@ -194,6 +197,7 @@ async fn configured(loaded: Loaded, command: Configured) -> anyhow::Result<Exit>
         Configured::Queues(command) => queues::run(&loaded.config, command).await,
         Configured::Gates(command) => gates::run(&loaded.config, command).await,
         Configured::Schedules(command) => schedules::run(&loaded.config, command).await,
+        Configured::Watch(args) => watch::run(&loaded.config, &args).await,
         Configured::Leads(command) => Box::pin(leads::run(&loaded.config, command)).await,
         Configured::Quarantine(command) => quarantine::run(&loaded.config, command).await,
         Configured::Reviews(command) => reviews::run(&loaded.config, command).await,

@@ -3,19 +3,24 @@
 //!
 //! **Invariant:** a stream carries ids, codes, states and numbers, and nothing that is out of its user's scope.
 
+pub mod listener;
 pub mod places;
 mod stream;
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response, Sse};
+use futures_util::Stream;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::{Deserialize, Serialize};
 use sira_domain::live;
 use utoipa::{IntoParams, ToSchema};
 
+use self::listener::Listener;
 use self::places::Full;
 use self::stream::EventStream;
 use super::auth::Caller;
@@ -113,12 +118,18 @@ pub async fn stream_events(
             .retry_after(HUB_RETRY)
             .because("the hub of live updates is not there")
     })?;
-    let stream = EventStream::open(app.clone(), user, from, subscription, place).await?;
-    let mut response = Sse::new(stream.into_stream()).into_response();
+    let listener = Listener::new(user, place);
+    let stream = EventStream::open(app.clone(), listener, from, subscription).await?;
+    Ok(streamed(stream.into_stream()))
+}
+
+/// As server-sent events that nobody keeps or holds up.
+pub fn streamed(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
+    let mut response = Sse::new(events).into_response();
     let (no_buffering, no) = NO_BUFFERING;
     response.headers_mut().insert(no_buffering, no);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    response
 }
 
 /// The id that the client had last. An `EventSource` that comes again by itself sends the newer one in the header, and

@@ -55,13 +55,14 @@ pub async fn get_liveness() -> StatusCode {
     (status = 503, description = "It cannot", body = Readiness),
 ))]
 pub async fn get_readiness(State(app): State<App>) -> Response {
+    let (db, cipher) = &app.health;
     let database = async {
-        let mut conn = app.cx.db.read().await?;
+        let mut conn = db.read().await?;
         conn.ping().await
     };
     let (database, keys) = tokio::join!(
         tokio::time::timeout(PROBE_TIMEOUT, database),
-        tokio::time::timeout(PROBE_TIMEOUT, app.cx.cipher.verify()),
+        tokio::time::timeout(PROBE_TIMEOUT, cipher.verify()),
     );
     let dependencies = vec![
         Dependency { name: "database", ready: matches!(database, Ok(Ok(()))) },

@@ -164,6 +164,7 @@ fn routes(base_path: &str) -> Result<Routes, RouterError> {
         .add(Access::SignedIn, routes!(notifications::mark_notifications_read))
         .add(Access::Needs(Permission::ViewLeads), routes!(events::create_event_ticket))
         .add(Access::TicketOr(Permission::ViewLeads), routes!(events::stream_events))
+        .add(Access::TicketOr(Permission::ViewOperations), routes!(ops::events::stream_operations))
         .add(Access::Needs(Permission::ViewOperations), routes!(ops::list_quarantined_events))
         .add(Access::Needs(Permission::ManageOperations), routes!(ops::quarantine::retry_quarantined_event))
         .add(Access::Needs(Permission::ManageOperations), routes!(ops::quarantine::correct_quarantined_event))

@@ -2,6 +2,7 @@
 
 pub mod bulk;
 pub mod engine;
+pub mod events;
 pub mod gates;
 pub mod jobs;
 pub mod quarantine;

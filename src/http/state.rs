@@ -4,7 +4,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use sira_domain::Db;
 use sira_domain::identity::Passwords;
+use sira_domain::privacy::Cipher;
 use sira_jobs::Context;
 
 use super::auth::keys::Secrets;
@@ -12,6 +14,7 @@ use super::auth::throttle::Throttle;
 use super::auth::tokens::Tokens;
 use super::cursor::Cursors;
 use super::events::places::Places;
+use super::ops::events::Look;
 use super::settings::Settings;
 use crate::live::Live;
 
@@ -21,8 +24,10 @@ pub struct App(Arc<HttpState>);
 
 /// What is in an [`App`].
 pub struct HttpState {
-    /// Database, clock, cipher, providers: shared with the workers.
+    /// Database, clock, cipher, providers: shared with the workers, but for who waits longer for a connection.
     pub cx: Context,
+    /// Database and cipher with connections of their own, for questions about health.
+    pub health: (Db, Cipher),
     /// Access tokens.
     pub tokens: Tokens,
     /// Cursors of lists.
@@ -35,6 +40,8 @@ pub struct HttpState {
     pub live: Live,
     /// Streams that are open.
     pub places: Places,
+    /// The operators' board, for streams of it.
+    pub look: Look,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
     /// What can be tuned.
@@ -44,22 +51,26 @@ pub struct HttpState {
 impl App {
     /// Signs and hashes once, so that a machine on which that does not work fails at boot.
     pub fn new(
-        cx: Context,
+        mut cx: Context,
         secrets: Secrets,
         live: Live,
         metrics: PrometheusHandle,
         settings: Settings,
     ) -> anyhow::Result<Self> {
+        let health = (cx.db.apart(), cx.cipher.apart());
+        cx.db = cx.db.hurried();
         let tokens = Tokens::new(&secrets, cx.clock.clone())?;
         let cursors = Cursors::new(secrets.cursor);
         Ok(Self(Arc::new(HttpState {
             cx,
+            health,
             tokens,
             cursors,
             passwords: Passwords::new(),
             throttle: Throttle::default(),
             live,
             places: Places::default(),
+            look: Look::default(),
             metrics,
             settings,
         })))

@@ -9,3 +9,4 @@ mod mending;
 mod queues;
 mod reviews;
 mod schedules;
+mod watch;

@@ -2,6 +2,7 @@
 
 mod hub;
 mod listener;
+mod operations;
 mod scope;
 mod sequence;
 mod streams;

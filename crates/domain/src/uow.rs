@@ -19,6 +19,9 @@ use crate::{audit, live, timeline};
 /// How long a connection of one's own is waited for.
 const APART_ACQUIRE_MAX: Duration = Duration::from_secs(3);
 
+/// How long a connection is waited for in a hurry.
+const HURRIED_ACQUIRE_MAX: Duration = Duration::from_millis(800);
+
 /// A unit of work runs the same short statements by key again and again. Each connection plans them once, because
 /// planning costs more than running them, and row by row through an index, because that plan stays right however fast
 /// the tables grow after it was made. Why: docs/adr/0008.
@@ -43,6 +46,14 @@ pub struct Db {
     reactions: Reactions,
     waker: Waker,
     told: Arc<Notify>,
+    /// Where it is shorter than the pool's own.
+    wait_max: Option<Duration>,
+}
+
+/// A pool of one connection to where this one leads, made when it is needed and made anew when it is lost.
+pub(crate) fn apart(pool: &PgPool) -> PgPool {
+    let options = (*pool.connect_options()).clone();
+    PgPoolOptions::new().max_connections(1).acquire_timeout(APART_ACQUIRE_MAX).connect_lazy_with(options)
 }
 
 impl Db {
@@ -53,16 +64,20 @@ impl Db {
         reactions: impl Fn(&Event, DateTime<Utc>) -> Vec<Effect> + Send + Sync + 'static,
         waker: Waker,
     ) -> Self {
-        Self { pool, clock, reactions: Arc::new(reactions), waker, told: Arc::default() }
+        Self { pool, clock, reactions: Arc::new(reactions), waker, told: Arc::default(), wait_max: None }
     }
 
     /// The same with one connection of its own, made when it is needed and made anew when it is lost: for what must go
     /// on while all others are in use. Must be called within a Tokio runtime.
     #[must_use]
     pub fn apart(&self) -> Self {
-        let options = (*self.pool.connect_options()).clone();
-        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(APART_ACQUIRE_MAX);
-        Self { pool: pool.connect_lazy_with(options), ..self.clone() }
+        Self { pool: apart(&self.pool), ..self.clone() }
+    }
+
+    /// The same for whom it is better to hear soon that all connections are in use than to get one late.
+    #[must_use]
+    pub fn hurried(&self) -> Self {
+        Self { wait_max: Some(HURRIED_ACQUIRE_MAX), ..self.clone() }
     }
 
     /// Begins a unit of work of this actor.
@@ -71,7 +86,7 @@ impl Db {
             clippy::disallowed_methods,
             reason = "the unit of work is the one place that begins transactions"
         )]
-        let tx = self.pool.begin_with(BEGIN).await?;
+        let tx = self.in_time(self.pool.begin_with(BEGIN)).await?;
         let (events, effects) = (Vec::new(), Vec::new());
         let (now, due) = (self.clock.now(), Applied::default());
         Ok(Uow { tx, actor, now, events, effects, due, tells: false, db: self.clone() })
@@ -79,7 +94,19 @@ impl Db {
 
     /// A connection for reads.
     pub async fn read(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
-        self.pool.acquire().await
+        self.in_time(self.pool.acquire()).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        connecting: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        match self.wait_max {
+            None => connecting.await,
+            Some(most) => {
+                tokio::time::timeout(most, connecting).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+            }
+        }
     }
 
     /// The time.

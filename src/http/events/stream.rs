@@ -9,13 +9,12 @@ use std::convert::Infallible;
 use axum::response::sse::Event;
 use futures_util::{Stream, stream};
 use serde_json::json;
-use sira_domain::identity::{self, IdentityError, User};
 use sira_domain::live::{self, Numbered};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::places::Place;
+use super::listener::Listener;
 use crate::http::state::App;
 use crate::live::{Message, Subscription};
 
@@ -23,13 +22,11 @@ use crate::live::{Message, Subscription};
 const REPLAY_MAX: i64 = 10_000;
 /// Events read by one statement of a replay.
 const REPLAY_PAGE: u16 = 500;
-/// Heartbeats in a row at which the user could not be read; the next one ends the stream.
-const UNREAD_MAX: u8 = 4;
 
 /// The state of a stream.
 pub struct EventStream {
     app: App,
-    user: User,
+    listener: Listener,
     receiver: broadcast::Receiver<Message>,
     /// Everything up to here was sent, or is not for this user.
     at: i64,
@@ -38,9 +35,7 @@ pub struct EventStream {
     /// What is sent next.
     ready: VecDeque<Event>,
     heartbeat: Interval,
-    unread: u8,
     ended: bool,
-    _place: Place,
 }
 
 impl EventStream {
@@ -48,10 +43,9 @@ impl EventStream {
     /// be had, it goes on from now, and the client is told to load anew.
     pub async fn open(
         app: App,
-        user: User,
+        listener: Listener,
         from: Option<i64>,
         subscription: Subscription,
-        place: Place,
     ) -> Result<Self, sqlx::Error> {
         let Subscription { head, receiver } = subscription;
         let missed = match from {
@@ -67,8 +61,7 @@ impl EventStream {
         let every = app.settings.heartbeat;
         let mut heartbeat = interval_at(Instant::now() + every, every);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (replay_to, unread, ended) = (head, 0, false);
-        Ok(Self { app, user, receiver, at, replay_to, ready, heartbeat, unread, ended, _place: place })
+        Ok(Self { app, listener, receiver, at, replay_to: head, ready, heartbeat, ended: false })
     }
 
     /// As axum sends it.
@@ -134,7 +127,7 @@ impl EventStream {
     /// Moves over the next event, and sends it if it is for this user.
     fn pass(&mut self, next: &Numbered) {
         self.at = next.seq;
-        if next.is_for(self.user.scope(), self.user.id) {
+        if next.is_for(self.listener.user.scope(), self.listener.user.id) {
             self.ready.push_back(event(next.seq, &next.name, &next.body));
         }
     }
@@ -147,27 +140,11 @@ impl EventStream {
 
     /// Reads the user again, and moves the client's id on even if nothing was for it.
     async fn beat(&mut self) {
-        match self.find_user().await {
-            Ok(found) => {
-                self.unread = 0;
-                self.ended = !found.is_some_and(|found| is_as_before(&self.user, &found));
-            }
-            Err(error) => {
-                // Without the database no event comes, either.
-                tracing::debug!(%error, "a stream's user could not be read");
-                self.unread += 1;
-                self.ended = self.unread > UNREAD_MAX;
-            }
-        }
+        self.ended = !self.listener.may_go_on(&self.app).await;
         if !self.ended {
             let data = json!({ "serverTime": self.app.cx.clock.now(), "seq": self.at });
             self.ready.push_back(event(self.at, "heartbeat", &data.to_string()));
         }
-    }
-
-    async fn find_user(&self) -> Result<Option<User>, IdentityError> {
-        let mut conn = self.app.cx.db.read().await?;
-        identity::find_user(&mut conn, self.user.id).await
     }
 }
 
@@ -178,11 +155,6 @@ async fn is_to_be_had(app: &App, from: i64, head: i64) -> Result<bool, sqlx::Err
     let last = live::state(&mut conn).await?.last;
     let oldest = live::oldest_kept(&mut conn).await?;
     Ok(from <= last && from >= oldest - 1 && from >= head - REPLAY_MAX)
-}
-
-/// Whether a user's stream may go on: it was opened for this role and this team.
-fn is_as_before(before: &User, now: &User) -> bool {
-    now.active && (now.role, now.team) == (before.role, before.team)
 }
 
 /// `data` is JSON on one line.

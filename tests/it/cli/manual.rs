@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::house::Ran;
 
 /// Every command, and one below.
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "up",
     "serve",
     "work",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 23] = [
     "gates",
     "queues",
     "schedules",
+    "watch",
     "leads",
     "quarantine",
     "reviews",

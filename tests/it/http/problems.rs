@@ -1,9 +1,15 @@
 //! Errors, as clients read them.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use axum::body::Body;
 use http::Method;
 use serde_json::json;
 use sira_domain::identity::Role;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection};
+use tokio::task::JoinSet;
 
 use super::app::{TestApp, request};
 
@@ -72,7 +78,14 @@ async fn the_page_of_every_problem_is_served() {
 async fn a_database_that_is_gone_is_said_without_internals() {
     let app = TestApp::new().await;
     let (_, token) = app.signed_in(Role::Admin).await;
-    app.db.pool.close().await;
+    let elsewhere = app.db.options().database("postgres");
+    let database = app.db.options().get_database().unwrap().to_owned();
+    let gone = format!(
+        "alter database {database} with allow_connections false;
+         select pg_terminate_backend(pid) from pg_stat_activity where datname = '{database}'"
+    );
+    let mut conn = PgConnection::connect_with(&elsewhere).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(gone)).execute(&mut conn).await.unwrap();
     let answer = app.get("/api/v1/leads", &token).await;
     assert_eq!(answer.problem(), "unavailable");
     assert_eq!(answer.json()["retryable"], true);
@@ -84,6 +97,30 @@ async fn a_database_that_is_gone_is_said_without_internals() {
     assert_eq!(ready.status, 503);
     assert_eq!(ready.json()["dependencies"][0], json!({"name": "database", "ready": false}));
     assert_eq!(app.get("/livez", "").await.status, 204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_all_connections_are_in_use_callers_are_told_soon_and_the_process_is_ready() {
+    let app = Arc::new(TestApp::new().await);
+    let (_, token) = app.signed_in(Role::Admin).await;
+    let mut held = Vec::new();
+    while let Ok(Ok(conn)) = tokio::time::timeout(Duration::from_millis(200), app.db.pool.acquire()).await {
+        held.push(conn);
+    }
+    let begun = Instant::now();
+    let mut clients = JoinSet::new();
+    for _ in 0..200 {
+        let (app, token) = (app.clone(), token.clone());
+        clients.spawn(async move { app.get("/api/v1/leads", &token).await });
+    }
+    assert_eq!(app.get("/readyz", "").await.status, 200);
+    while let Some(answer) = clients.join_next().await {
+        assert_eq!(answer.unwrap().problem(), "unavailable");
+    }
+    // The pool's own patience is much longer.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    drop(held);
+    assert_eq!(app.get("/api/v1/leads", &token).await.status, 200);
 }
 
 #[tokio::test]

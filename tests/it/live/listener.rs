@@ -31,6 +31,7 @@ pub struct Served {
 /// One event as a client has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Heard {
+    /// 0 where there is none.
     pub id: i64,
     pub name: String,
     pub data: Value,
@@ -70,7 +71,12 @@ impl Served {
 
     /// Opens `/events` with what is appended to the address, and with a header.
     pub async fn ask(&self, query: &str, header: Option<(&'static str, &str)>) -> reqwest::Response {
-        let mut request = self.client.get(format!("http://{}/api/v1/events{query}", self.address));
+        self.ask_at(&format!("/events{query}"), header).await
+    }
+
+    /// Opens another stream.
+    pub async fn ask_at(&self, path: &str, header: Option<(&'static str, &str)>) -> reqwest::Response {
+        let mut request = self.client.get(format!("http://{}/api/v1{path}", self.address));
         if let Some((name, value)) = header {
             request = request.header(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         }
@@ -161,14 +167,15 @@ impl Listener {
 }
 
 fn parse(event: &str) -> Heard {
-    let field = |name: &str| {
+    let given = |name: &str| {
         let mut values = event.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        let value = values.next().unwrap_or_else(|| panic!("no {name} in {event:?}"));
+        let value = values.next();
         assert!(values.next().is_none(), "one {name} in {event:?}");
         value
     };
+    let field = |name: &str| given(name).unwrap_or_else(|| panic!("no {name} in {event:?}"));
     Heard {
-        id: field("id").parse().unwrap(),
+        id: given("id").map_or(0, |id| id.parse().unwrap()),
         name: field("event").to_owned(),
         data: serde_json::from_str(field("data")).unwrap(),
     }

@@ -19,6 +19,8 @@ use crate::uow::Uow;
 /// Matching jobs are counted no further.
 pub const COUNT_MAX: u16 = 10_000;
 
+/// How many [`list_latest`] tells of.
+const LATEST: i64 = 10;
 /// Longest value of a filter, in characters.
 pub const VALUE_CHARS_MAX: usize = 100;
 
@@ -51,7 +53,7 @@ impl Act {
 }
 
 /// How far an act on many jobs has come.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Progress {
     /// Its id.
     pub id: i64,
@@ -154,6 +156,11 @@ pub async fn stop(uow: &mut Uow, id: i64) -> Result<(), OperationError> {
 /// How far it has come.
 pub async fn find(conn: &mut PgConnection, id: i64) -> Result<Option<Progress>, sqlx::Error> {
     store::find_bulk(conn, id).await
+}
+
+/// The latest ones, newest first.
+pub async fn list_latest(conn: &mut PgConnection) -> Result<Vec<Progress>, sqlx::Error> {
+    store::list_bulks(conn, LATEST).await
 }
 
 #[cfg(test)]

@@ -102,3 +102,14 @@ pub async fn find_bulk(conn: &mut PgConnection, id: i64) -> Result<Option<Progre
     .fetch_optional(conn)
     .await
 }
+
+/// The latest ones, newest first.
+pub async fn list_bulks(conn: &mut PgConnection, limit: i64) -> Result<Vec<Progress>, sqlx::Error> {
+    sqlx::query_as!(
+        Progress,
+        "select id, act, state, done, refused, created_at, finished_at from bulk_acts order by id desc limit $1",
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}

@@ -34,6 +34,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::nouns::{ImportId, InboundId, LeadId};
+use crate::uow;
 
 /// Most subjects whose keys one statement creates or reads; longer calls go in several.
 pub const SUBJECTS_MAX: usize = 1_000;
@@ -185,6 +186,13 @@ impl Cipher {
         let cipher = Self::new(keystore, Arc::new(file));
         cipher.verify().await?;
         Ok(cipher)
+    }
+
+    /// The same with one connection of its own, made when it is needed: for what must go on while all others are in use. Must
+    /// be called within a Tokio runtime.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { keystore: uow::apart(&self.keystore), ..self.clone() }
     }
 
     /// Proves that the provider opens this database's keys: unwraps one data key of every key-encryption key in use.

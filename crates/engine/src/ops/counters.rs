@@ -22,7 +22,7 @@ pub struct CounterFilter {
 }
 
 /// What ended within a minute.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CounterView {
     /// Its begin.
     pub minute: DateTime<Utc>,

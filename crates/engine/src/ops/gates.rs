@@ -14,7 +14,7 @@ use crate::wake::GATES;
 pub const HELD_MAX: i64 = 1000;
 
 /// One gate.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GateView {
     /// Its name.
     pub name: String,

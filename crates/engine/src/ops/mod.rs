@@ -153,7 +153,7 @@ pub struct QueueCount {
 }
 
 /// One running process.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SessionView {
     /// Of this incarnation.
     pub id: i64,

@@ -15,7 +15,7 @@ use crate::store::limits as store;
 pub const READY_MAX: i64 = 1000;
 
 /// One queue.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct QueueView {
     /// Its name.
     pub name: String,

@@ -17,7 +17,7 @@ const NEXT: usize = 5;
 const LAST: i64 = 10;
 
 /// One schedule.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ScheduleView {
     /// Its name.
     pub name: String,
