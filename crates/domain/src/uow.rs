@@ -1,6 +1,7 @@
 //! The unit of work: one transaction in which a change, its audit events, its entries on timelines and everything that
 //! follows from it commit together, or not at all.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,8 +47,8 @@ pub struct Db {
     reactions: Reactions,
     waker: Waker,
     told: Arc<Notify>,
-    /// Where it is shorter than the pool's own.
-    wait_max: Option<Duration>,
+    /// Whether a connection is waited for no longer than [`HURRIED_ACQUIRE_MAX`].
+    hurried: bool,
 }
 
 /// A pool of one connection to where this one leads, made when it is needed and made anew when it is lost.
@@ -64,7 +65,7 @@ impl Db {
         reactions: impl Fn(&Event, DateTime<Utc>) -> Vec<Effect> + Send + Sync + 'static,
         waker: Waker,
     ) -> Self {
-        Self { pool, clock, reactions: Arc::new(reactions), waker, told: Arc::default(), wait_max: None }
+        Self { pool, clock, reactions: Arc::new(reactions), waker, told: Arc::default(), hurried: false }
     }
 
     /// The same with one connection of its own, made when it is needed and made anew when it is lost: for what must go
@@ -77,7 +78,7 @@ impl Db {
     /// The same for whom it is better to hear soon that all connections are in use than to get one late.
     #[must_use]
     pub fn hurried(&self) -> Self {
-        Self { wait_max: Some(HURRIED_ACQUIRE_MAX), ..self.clone() }
+        Self { hurried: true, ..self.clone() }
     }
 
     /// Begins a unit of work of this actor.
@@ -86,7 +87,7 @@ impl Db {
             clippy::disallowed_methods,
             reason = "the unit of work is the one place that begins transactions"
         )]
-        let tx = self.in_time(self.pool.begin_with(BEGIN)).await?;
+        let tx = self.in_time(Box::pin(self.pool.begin_with(BEGIN))).await?;
         let (events, effects) = (Vec::new(), Vec::new());
         let (now, due) = (self.clock.now(), Applied::default());
         Ok(Uow { tx, actor, now, events, effects, due, tells: false, db: self.clone() })
@@ -94,19 +95,15 @@ impl Db {
 
     /// A connection for reads.
     pub async fn read(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
-        self.in_time(self.pool.acquire()).await
+        self.in_time(Box::pin(self.pool.acquire())).await
     }
 
     async fn in_time<T>(
         &self,
-        connecting: impl Future<Output = Result<T, sqlx::Error>>,
+        connecting: Pin<Box<impl Future<Output = Result<T, sqlx::Error>>>>,
     ) -> Result<T, sqlx::Error> {
-        match self.wait_max {
-            None => connecting.await,
-            Some(most) => {
-                tokio::time::timeout(most, connecting).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
-            }
-        }
+        let most = if self.hurried { HURRIED_ACQUIRE_MAX } else { Duration::MAX };
+        tokio::time::timeout(most, connecting).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
     }
 
     /// The time.

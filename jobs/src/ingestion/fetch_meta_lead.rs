@@ -45,7 +45,7 @@ pub struct FetchMetaLead {
 /// What one attempt came to, before it is committed.
 pub enum Work {
     /// Written; to be committed together with the job's completion.
-    Written(Uow),
+    Written(Box<Uow>),
     /// Nothing was written.
     Nothing(Outcome),
 }
@@ -156,7 +156,7 @@ impl FetchMetaLead {
     async fn store(&self, cx: &Context, lead: &NewLead, raw: &[u8]) -> Result<Work, JobError> {
         for _ in 0..leads::RACES_MAX {
             match self.write(cx, lead, raw).await {
-                Ok(Some(uow)) => return Ok(Work::Written(uow)),
+                Ok(Some(uow)) => return Ok(Work::Written(Box::new(uow))),
                 Ok(None) => return Ok(Work::Nothing(Outcome::Done)),
                 Err(LeadError::Raced) => {}
                 Err(LeadError::NoUsableContact) => {
@@ -196,7 +196,7 @@ impl FetchMetaLead {
             ingestion::keep_fetched(&mut uow, self.inbound, raw).await?;
         }
         tracing::warn!(inbound.id = %self.inbound, code, "an announced lead went into quarantine");
-        Ok(Work::Written(uow))
+        Ok(Work::Written(Box::new(uow)))
     }
 
     fn actor() -> Actor {
