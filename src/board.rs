@@ -57,6 +57,16 @@ impl Card {
         }
     }
 
+    /// Whether it stands as it did. That a worker goes on living is no change.
+    fn stands_as(&self, before: &Self) -> bool {
+        match (self, before) {
+            (Self::Worker(now), Self::Worker(before)) => {
+                *now == SessionView { until: now.until, ..before.clone() }
+            }
+            _ => self == before,
+        }
+    }
+
     /// Whether its end is told. Counters and acts only grow old.
     fn can_go(&self) -> bool {
         !matches!(self, Self::Counter(_) | Self::Bulk(_))
@@ -95,7 +105,10 @@ impl Board {
 
     /// What is different from how it was.
     pub fn changes_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = Change<'a>> {
-        let is = self.0.iter().filter(|(at, card)| before.0.get(*at) != Some(*card));
+        let is = self
+            .0
+            .iter()
+            .filter(|(at, card)| !before.0.get(*at).is_some_and(|before| card.stands_as(before)));
         let gone = before.0.iter().filter(|(at, card)| card.can_go() && !self.0.contains_key(*at));
         is.map(|(_, card)| Change::Is(card)).chain(gone.map(|(_, card)| Change::Gone(card)))
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use sira_engine::{Effect, NewWorkflow};
+use sira_engine::{Effect, NewJob, NewWorkflow};
 use sqlx::postgres::{PgConnection, PgListener};
 use sqlx::{ConnectOptions, Connection};
 
@@ -36,7 +36,19 @@ const CLOCKS: [&str; 3] = ["+1h", "-1h", "@2028-02-28 23:59:57"];
 const APART: Duration = Duration::from_secs(5);
 /// Jobs that are due at the same moment.
 const HERD: usize = 50_000;
-/// Longest wait of a job on the queue beside them.
+/// Jobs that end under a snapshot that is held.
+const HELD_HERD: usize = 20_000;
+/// Enqueued at a time.
+const HERD_PART: usize = 5_000;
+/// Makes them all due.
+const STAMPEDE: &str =
+    "with due as (update engine.jobs set run_at = now() where kind = 'faults.herd' returning 1)
+    select count(*) from due";
+const HERD_LEFT: &str = "select count(*) from engine.jobs where kind = 'faults.herd'";
+/// The longest wait of a job on the queue beside them.
+const BESIDE_WAITED_MS: &str = "select coalesce(max(extract(epoch from e.at - f.created_at) * 1000), 0)::bigint
+    from engine.finished f join effects e on e.name = 'side ' || (f.payload->>'n') where f.kind = 'faults.side'";
+/// Longest that it may be.
 const BESIDE_MAX_MS: i64 = 1_000;
 /// Most notifications about them: two of each process for each thousand, by which they become due.
 const NOTIFIED_MAX: usize = 4 * HERD / 1000;
@@ -277,24 +289,15 @@ impl Stage {
 
     /// Very many jobs are due at the same moment, beside few on another queue.
     pub async fn herd(&self) -> Played {
-        let far = self.db.clock.now() + chrono::TimeDelta::hours(1);
-        let herd: Vec<_> =
-            (0..HERD).map(|_| Effect::Job(sira_engine::NewJob::of(&Herd {}).at(far))).collect();
-        for part in herd.chunks(HERD / 10) {
-            self.apply(part).await;
-        }
-        self.note(&format!("herd {HERD}"));
+        self.load_herd(HERD).await;
         let mut listener = PgListener::connect_with(&self.db.pool).await.expect("the database answers");
         listener.listen("sira_engine").await.expect("the channel can be listened to");
         let workers = vec![self.spawn("first", &[]), self.spawn("second", &[])];
         self.until_at_work().await;
-        self.count("with due as (update engine.jobs set run_at = now() where kind = 'faults.herd' returning 1) select count(*) from due").await;
+        self.count(STAMPEDE).await;
         let hurt = Instant::now();
-        let deadline = hurt + self.quiet_deadline();
         let mut beside = 0;
-        while self.count("select count(*) from engine.jobs where kind = 'faults.herd'").await > 0
-            && Instant::now() < deadline
-        {
+        while self.count(HERD_LEFT).await > 0 && hurt.elapsed() < self.quiet_deadline() {
             self.accept(vec![new(&Side { n: beside })], &format!("side {beside}")).await;
             beside += 1;
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -303,10 +306,47 @@ impl Stage {
         while let Ok(Ok(_)) = tokio::time::timeout(Duration::from_millis(100), listener.recv()).await {
             notified += 1;
         }
-        let waited = self.count("select coalesce(max(extract(epoch from e.at - f.created_at) * 1000), 0)::bigint
-            from engine.finished f join effects e on e.name = 'side ' || (f.payload->>'n') where f.kind = 'faults.side'").await;
+        let waited = self.count(BESIDE_WAITED_MS).await;
         Played::new(Some(hurt), workers)
             .unless(beside > 1 && waited <= BESIDE_MAX_MS, "a queue waited for another one")
             .unless(notified <= NOTIFIED_MAX, "more notifications than there were batches")
+    }
+
+    /// A snapshot is held, so that nothing that was deleted since can be vacuumed.
+    pub async fn hold_snapshot(&self) -> Played {
+        self.load_herd(HELD_HERD).await;
+        let mut holder = PgConnection::connect_with(&self.db.options()).await.expect("the database answers");
+        let hold = "begin isolation level repeatable read; select count(*) from engine.jobs";
+        sqlx::raw_sql(hold).execute(&mut holder).await.expect("a snapshot can be held");
+        let workers = vec![self.spawn("first", &[]), self.spawn("second", &[])];
+        self.until_at_work().await;
+        self.count(STAMPEDE).await;
+        let hurt = Instant::now();
+        // When a fifth, two fifths and so on had ended.
+        let mut fifths = Vec::new();
+        while fifths.len() < 5 && hurt.elapsed() < self.quiet_deadline() {
+            let ended = HELD_HERD as i64 - self.count(HERD_LEFT).await;
+            while ended >= (HELD_HERD * (fifths.len() + 1) / 5) as i64 {
+                fifths.push(hurt.elapsed());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let slowed = match fifths[..] {
+            [first, second, _, fourth, fifth] => {
+                fifth.saturating_sub(fourth) > 2 * second.saturating_sub(first)
+            }
+            _ => true,
+        };
+        drop(holder);
+        Played::new(Some(hurt), workers).unless(!slowed, "claims became slower than twice")
+    }
+
+    async fn load_herd(&self, count: usize) {
+        let far = self.db.clock.now() + chrono::TimeDelta::hours(1);
+        let herd: Vec<_> = (0..count).map(|_| Effect::Job(NewJob::of(&Herd {}).at(far))).collect();
+        for part in herd.chunks(HERD_PART) {
+            self.apply(part).await;
+        }
+        self.note(&format!("herd {count}"));
     }
 }

@@ -44,6 +44,8 @@ enum Fault {
     Refuse,
     /// Very many jobs at one moment.
     Herd,
+    /// A snapshot is held while very many jobs end.
+    Snapshot,
 }
 
 const fn scenario(name: &'static str, fault: Fault) -> Scenario {
@@ -86,6 +88,7 @@ pub const SCENARIOS: &[Scenario] = &[
     undisturbed("clocks-apart", Fault::Clocks),
     undisturbed("rolling-upgrade", Fault::Upgrade),
     undisturbed("herd", Fault::Herd),
+    undisturbed("snapshot-held", Fault::Snapshot),
     scenario("poison", Fault::Poison),
     scenario("zombie", Fault::Zombie("engine::before_handler", &[])),
     scenario("zombie-starved", Fault::Zombie("engine::before_handler", STARVED)),
@@ -135,6 +138,7 @@ impl Scenario {
             Fault::Starve => stage.starve().await,
             Fault::Refuse => stage.refuse().await,
             Fault::Herd => stage.herd().await,
+            Fault::Snapshot => stage.hold_snapshot().await,
         };
         let quiet = stage.until_quiet().await;
         let recovery = hurt.map(|at: Instant| at.elapsed());
