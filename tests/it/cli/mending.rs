@@ -3,6 +3,9 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
+use sira_domain::identity::Role;
+use sira_domain::leads::{self, StatusChange};
+use sira_kernel::Actor;
 use sira_sandbox::LeadWish;
 
 use crate::house::{DRAIN, House};
@@ -79,6 +82,58 @@ async fn bad_rows_are_mended_once_counted_and_taken_back_with_the_others() {
     let late = house.sira(&["leads", "mend", id, &right]);
     assert_eq!((late.code, late.out.as_str()), (Some(6), ""), "{late:?}");
     assert!(late.err.contains("the import is undone"), "{late:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_row_of_somebody_whose_lead_is_closed_opens_it_again() {
+    let house = House::new().await;
+    let imported = house.sira(&["leads", "import", &file(&house, "leads.csv", FILE)]);
+    assert_eq!(imported.code, Some(0), "{imported:?}");
+    let lead: uuid::Uuid =
+        sqlx::query_scalar("select id from leads").fetch_one(&house.db.pool).await.unwrap();
+    let mut uow = house.parts.cx.begin(Actor::System).await.unwrap();
+    let (lead, reason) = (lead.into(), Some("price"));
+    let lost = StatusChange { lead, expected_version: None, to: "lost", reason, role: Some(Role::Admin) };
+    leads::change_status(&mut uow, &lost).await.unwrap();
+    uow.commit().await.unwrap();
+
+    let id = house.sira(&["leads", "imports", "-o", "json"]).json()[0]["id"].as_str().unwrap().to_owned();
+    let right = file(&house, "right.csv", "line,Telefon\n3,0530 000 00 01\n");
+    for _ in 0..2 {
+        let mended = house.sira(&["leads", "mend", &id, &right]);
+        assert_eq!(
+            (mended.code, mended.out),
+            (Some(0), format!("line 3: reopened {lead}\n")),
+            "{}",
+            mended.err
+        );
+    }
+    let import = &house.sira(&["leads", "imports", "-o", "json"]).json()[0];
+    assert_eq!(["created", "reopened", "bad"].map(|count| import[count].as_i64().unwrap()), [1, 1, 1]);
+    assert_eq!(house.count("select count(*) from leads where status = 'new'").await, 1);
+    assert_eq!(house.count("select count(*) from leads").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_in_quarantine_is_corrected_by_an_address() {
+    let house = House::new().await;
+    house.agent("agent", 10).await;
+    let running = house.work().await;
+    let wish =
+        LeadWish { phone: Some(String::new()), email: Some("at home".to_owned()), ..LeadWish::default() };
+    let event = house.announce(&[house.sandbox.new_lead(wish)]).await[0].to_string();
+    house.until(1, "select count(*) from inbound_events where state = 'quarantined'").await;
+    let (code, _, err) = sira_with(&house, &["quarantine", "correct", &event], "email: at home\n");
+    assert_eq!(code, Some(1), "{err}");
+    assert!(!err.contains("at home"), "{err}");
+    let corrected = "email: right@example.com\n";
+    let (code, out, err) = sira_with(&house, &["quarantine", "correct", &event], corrected);
+    assert_eq!((code, out), (Some(0), format!("event {event}: tried again\n")), "{err}");
+    house.until(1, "select count(*) from leads where owner_id is not null").await;
+    let addressed =
+        "select count(*) from lead_contacts where kind = 'email' and masked like 'r%'";
+    assert_eq!(house.count(addressed).await, 1);
+    running.drain(DRAIN).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
