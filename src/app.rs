@@ -22,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Config;
 use crate::live::{self, Live};
-use crate::{database, http};
+use crate::{database, http, sealer};
 
 /// What serving and working share. Cheap to clone.
 #[derive(Clone)]
@@ -62,7 +62,7 @@ impl Parts {
         Ok(Self { cx, engine, config: Arc::new(config.clone()) })
     }
 
-    /// Starts workers for these queues; they start anew whenever their session was lost.
+    /// Starts workers for these queues; they start anew whenever their session was lost. Beside them the audit log is sealed.
     ///
     /// # Errors
     /// When the database is not there at the start; afterwards it is waited for, for ever.
@@ -72,7 +72,8 @@ impl Parts {
         let keeping = keep_working(self.clone(), queues.to_vec(), first, stop.clone());
         #[expect(clippy::disallowed_methods, reason = "owned: aborted with its handle, awaited by the drain")]
         let keeper = AbortOnDropHandle::new(tokio::spawn(keeping));
-        Ok(Workers { stop, keeper })
+        let sealer = sealer::start(&self.config, &self.cx.db)?;
+        Ok(Workers { stop, keeper, _sealer: sealer })
     }
 
     async fn open_session(&self, queues: &[Queue]) -> Result<Running, EngineError> {
@@ -92,6 +93,7 @@ impl Parts {
 pub struct Workers {
     stop: CancellationToken,
     keeper: AbortOnDropHandle<Option<Running>>,
+    _sealer: AbortOnDropHandle<()>,
 }
 
 impl Workers {

@@ -13,5 +13,6 @@ pub mod http;
 pub mod live;
 pub mod logging;
 mod sandbox;
+pub mod sealer;
 mod secrets;
 pub mod seed;

@@ -1,5 +1,6 @@
 //! The command line. stdout is data, stderr is talk, and each kind of failure has its own exit code: [`Exit`].
 
+pub mod audit;
 pub mod backup;
 pub mod check;
 pub mod config;
@@ -85,6 +86,9 @@ enum Configured {
     Schedules(schedules::Command),
     /// Print how queues, gates, schedules and workers stand, and what changes
     Watch(watch::WatchArgs),
+    /// Prove that the audit log is as it was sealed
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Bring in leads by the file, and list what came in
     #[command(subcommand)]
     Leads(leads::Command),
@@ -123,7 +127,7 @@ pub enum Exit {
     Config = 3,
     /// The database is not to be had.
     Database = 4,
-    /// `doctor` found something wrong.
+    /// `doctor` or `audit` found something wrong.
     Unhealthy = 5,
     /// What is there does not allow it. What was refused was left as it is; stderr says why and what to do.
     Refused = 6,
@@ -131,7 +135,7 @@ pub enum Exit {
 
 impl Exit {
     const HELP: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 configuration not valid, 4 no database, \
-                        5 doctor found something wrong, 6 refused: what is there does not allow it, and was left as it is.";
+                        5 doctor or audit found something wrong, 6 refused: what is there does not allow it, and was left as it is.";
 
     /// The code of a failure.
     fn of(error: &anyhow::Error) -> Self {
@@ -198,6 +202,7 @@ async fn configured(loaded: Loaded, command: Configured) -> anyhow::Result<Exit>
         Configured::Gates(command) => gates::run(&loaded.config, command).await,
         Configured::Schedules(command) => schedules::run(&loaded.config, command).await,
         Configured::Watch(args) => watch::run(&loaded.config, &args).await,
+        Configured::Audit(command) => audit::run(&loaded.config, command).await,
         Configured::Leads(command) => Box::pin(leads::run(&loaded.config, command)).await,
         Configured::Quarantine(command) => quarantine::run(&loaded.config, command).await,
         Configured::Reviews(command) => reviews::run(&loaded.config, command).await,

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::house::Ran;
 
 /// Every command, and one below.
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "up",
     "serve",
     "work",
@@ -17,6 +17,7 @@ const COMMANDS: [&str; 24] = [
     "queues",
     "schedules",
     "watch",
+    "audit",
     "leads",
     "quarantine",
     "reviews",
@@ -83,7 +84,7 @@ fn each_kind_of_failure_has_the_exit_code_that_help_and_readme_tell() {
         (2, "usage"),
         (3, "configuration not valid"),
         (4, "no database"),
-        (5, "doctor found something wrong"),
+        (5, "doctor or audit found something wrong"),
         (6, "refused"),
     ] {
         assert!(help.out.contains(&format!("{code} {words}")), "{code}: {}", help.out);

@@ -130,8 +130,7 @@ async fn an_event_in_quarantine_is_corrected_by_an_address() {
     let (code, out, err) = sira_with(&house, &["quarantine", "correct", &event], corrected);
     assert_eq!((code, out), (Some(0), format!("event {event}: tried again\n")), "{err}");
     house.until(1, "select count(*) from leads where owner_id is not null").await;
-    let addressed =
-        "select count(*) from lead_contacts where kind = 'email' and masked like 'r%'";
+    let addressed = "select count(*) from lead_contacts where kind = 'email' and masked like 'r%'";
     assert_eq!(house.count(addressed).await, 1);
     running.drain(DRAIN).await;
 }

@@ -1,9 +1,17 @@
-//! The audit log: who did what to what, when. Append-only; written in the transaction of the act.
+//! The audit log: who did what to what, when. Append-only; written in the transaction of the act, and sealed soon after
+//! (docs/AUDIT.md).
 
+mod key;
+mod seal;
 mod store;
+mod tree;
+mod verify;
 
+pub use key::{NoKey, PublicKey, SigningKey};
+pub use seal::{BATCH_MAX, Checkpoint, SealError, Sealed, seal};
 use serde_json::Value;
 pub(crate) use store::insert;
+pub use verify::{Finding, Report, verify};
 
 /// What one audited act leaves, without personal data.
 #[derive(Debug, Clone, PartialEq)]
