@@ -122,8 +122,8 @@ impl Stage {
 
     /// Once the work is under way; with a victim that died before, once its jobs are about to be taken over.
     pub async fn crash(&self, before: &[&str], seed: u64) -> Played {
-        let mut first = self.spawn("first", before);
-        let mut workers = vec![self.spawn("second", &[])];
+        let mut first = self.spawn("first", &[&["stays"], before].concat());
+        let mut workers = vec![self.spawn("second", &["stays"])];
         if before.is_empty() {
             workers.push(first);
             tokio::time::sleep(Duration::from_millis(100 + seed * 37 % 200)).await;
@@ -144,7 +144,7 @@ impl Stage {
     }
 
     pub async fn cut(&self, seed: u64) -> Played {
-        let workers = vec![self.spawn("first", &[]), self.spawn("second", &[])];
+        let workers = vec![self.spawn("first", &["stays"]), self.spawn("second", &["stays"])];
         for round in 0..CUTS {
             tokio::time::sleep(Duration::from_millis(80 + (seed * 7919 + round * 104_729) % 150)).await;
             self.count(CUT).await;
@@ -264,7 +264,7 @@ impl Stage {
 
     /// The database takes no more connections, and cuts those that there are.
     pub async fn refuse(&self) -> Played {
-        let workers = [self.spawn("first", &[]), self.spawn("second", &[])];
+        let workers = vec![self.spawn("first", &["stays"]), self.spawn("second", &["stays"])];
         let at_work = self.until_at_work().await;
         let mut own = self.db.pool.acquire().await.expect("the scenario's database answers");
         let elsewhere = self.db.options().database("postgres").disable_statement_logging();
@@ -282,9 +282,8 @@ impl Stage {
         for conn in hoard {
             conn.close().await.expect("a connection can be given back");
         }
-        drop(workers);
         let hurt = at_work.filter(|()| refused).map(|()| Instant::now());
-        Played::new(hurt, vec![self.spawn("survivor", &[])])
+        Played::new(hurt, workers)
     }
 
     /// Very many jobs are due at the same moment, beside few on another queue.

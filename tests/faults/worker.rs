@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, Signal, getpid, kill_process, setrlimit};
-use sira_engine::{CatchUp, Engine, Link, Registry, Schedule, Settings};
+use sira_engine::{CatchUp, Engine, EngineError, Link, Registry, Running, Schedule, Settings};
 use sira_kernel::Clock;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,19 +20,22 @@ use crate::ledger::Ledger;
 
 /// Connections of the handlers when nothing else is said.
 const CONNECTIONS: u32 = 10;
+/// Before a new session is tried again.
+const AGAIN: Duration = Duration::from_millis(100);
 /// How long a drain may take.
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// Arguments: database URL, ledger directory, name, lease in milliseconds, then any number of `failpoint=hit:act`,
-/// `old` (an older version), `short-of-memory`, `connections=N`, `apart` and `new-key` (bugs).
+/// `old` (an older version), `stays` (a lost session is followed by a new one), `short-of-memory`, `connections=N`, `apart` and `new-key` (bugs).
 pub async fn main(args: &[String]) -> ExitCode {
     let [url, dir, name, lease_ms, rest @ ..] = args else { return ExitCode::from(2) };
     let lease_ttl = Duration::from_millis(lease_ms.parse().expect("the harness hands over a number"));
-    let (mut old, mut bug, mut connections) = (false, None, CONNECTIONS);
+    let (mut old, mut stays, mut bug, mut connections) = (false, false, None, CONNECTIONS);
     for arg in rest {
         match (arg.as_str(), arg.strip_prefix("connections=")) {
             (_, Some(most)) => connections = most.parse().expect("the harness hands over a number"),
             ("old", _) => old = true,
+            ("stays", _) => stays = true,
             ("apart", _) => bug = Some(Bug::Apart),
             ("new-key", _) => bug = Some(Bug::NewKey),
             ("short-of-memory", _) => {
@@ -60,19 +63,33 @@ pub async fn main(args: &[String]) -> ExitCode {
         prefetch: 4,
         ..Settings::new(name.as_str(), "faults")
     };
-    let running = engine.start(registry(old), &[QUEUE, SIDE], cx, settings).await;
-    let running = running.expect("the session can be opened");
-    tokio::select! {
-        () = running.lost() => {
-            // What a zombie still has in its hands gets its chance to do harm.
-            tokio::time::sleep(lease_ttl / 4).await;
-            ExitCode::from(3)
-        }
-        _ = stop.recv() => {
-            running.drain(DRAIN).await;
-            ExitCode::SUCCESS
+    let mut running = open(&engine, old, &cx, &settings).await.expect("the session can be opened");
+    loop {
+        tokio::select! {
+            () = running.lost() => {
+                // What a zombie still has in its hands gets its chance to do harm.
+                tokio::time::sleep(lease_ttl / 4).await;
+                if !stays {
+                    return ExitCode::from(3);
+                }
+                drop(running);
+                running = loop {
+                    match open(&engine, old, &cx, &settings).await {
+                        Ok(opened) => break opened,
+                        Err(_) => tokio::time::sleep(AGAIN).await,
+                    }
+                };
+            }
+            _ = stop.recv() => {
+                running.drain(DRAIN).await;
+                return ExitCode::SUCCESS;
+            }
         }
     }
+}
+
+async fn open(engine: &Engine, old: bool, cx: &Cx, settings: &Settings) -> Result<Running, EngineError> {
+    engine.start(registry(old), &[QUEUE, SIDE], cx.clone(), settings.clone()).await
 }
 
 fn registry(old: bool) -> Registry<Cx> {
