@@ -134,13 +134,20 @@ impl Stage {
             // The rescue comes with the end of the lease.
             tokio::time::sleep(self.lease_ttl.saturating_sub(Duration::from_millis(seed * 53 % 300))).await;
         }
+        let mut witness = self.db.pool.acquire().await.expect("the scenario's database answers");
         let mut conn = self.db.pool.acquire().await.expect("the scenario's database answers");
         let pid: i32 = sqlx::query_scalar("select pg_backend_pid()")
             .fetch_one(&mut *conn)
             .await
             .expect("it tells its process");
         let killed = Pid::from_raw(pid).is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok());
-        Played::new(killed.then(Instant::now), workers)
+        let hurt = killed.then(Instant::now);
+        // All others end as well, and then it recovers.
+        while sqlx::query("select").execute(&mut *witness).await.is_ok() && killed {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.count("select 1::bigint").await;
+        Played::new(hurt, workers)
     }
 
     pub async fn cut(&self, seed: u64) -> Played {
