@@ -170,18 +170,19 @@ pub async fn list_leaves(conn: &mut PgConnection, from: i64, limit: i64) -> Resu
     Ok(leaves.collect())
 }
 
-/// Checkpoints of more than `from` leaves, and of at most `to`.
+/// Checkpoints of more than `from` leaves and of at most `to`, the smallest first.
 pub async fn list_checkpoints(
     conn: &mut PgConnection,
-    from: i64,
-    to: i64,
+    (from, to): (i64, i64),
+    limit: i64,
 ) -> Result<Vec<Checkpoint>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select size, translate(encode(root, 'base64'), e'\n', '') as "root!", at, (select id from audit_key limit 1) as key,
             translate(encode(signature, 'base64'), e'\n', '') as "signature!"
-        from audit_checkpoint where size > $1 and size <= $2 order by size"#,
+        from audit_checkpoint where size > $1 and size <= $2 order by size limit $3"#,
         from,
-        to
+        to,
+        limit
     )
     .fetch_all(conn)
     .await?;

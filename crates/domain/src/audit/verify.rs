@@ -1,7 +1,6 @@
 //! Verifying: everything is read again, and compared with what was signed, in the database and outside.
 
 use std::collections::BTreeMap;
-use std::iter::Peekable;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,10 +10,13 @@ use uuid::Uuid;
 use super::key::PublicKey;
 use super::seal::Checkpoint;
 use super::store::{self, Leaf};
-use super::tree::{HASH_BYTES, Hash, Tree, leaf_hash};
+use super::tree::{HASH_BYTES, Tree, leaf_hash};
 
 /// Leaves that are read at a time.
 const PAGE: i64 = 5000;
+/// Lines by which a checkpoint outside may be too late: of two processes that share a file, the one that sealed first may
+/// write last.
+const DISORDER_MAX: usize = 1000;
 /// Findings that are told one by one.
 const FINDINGS_MAX: usize = 100;
 
@@ -114,13 +116,13 @@ pub async fn verify(
     key: &PublicKey,
     outside: impl Iterator<Item = Result<Checkpoint, String>>,
 ) -> Result<Report, sqlx::Error> {
-    let mut verifier =
-        Verifier { key, outside: outside.peekable(), tree: Tree::default(), report: Report::empty() };
+    let outside = Outside { lines: outside, read: BTreeMap::new(), count: 0, damaged: Vec::new() };
+    let mut verifier = Verifier { key, outside, tree: Tree::default(), report: Report::empty() };
     let mut expected = 0;
     loop {
         let page = store::list_leaves(conn, expected, PAGE).await?;
         let Some(last) = page.last() else { break };
-        let signed = store::list_checkpoints(conn, expected, last.place + 1).await?;
+        let signed = store::list_checkpoints(conn, (expected, last.place + 1), PAGE).await?;
         let mut signed: BTreeMap<u64, Checkpoint> = signed.into_iter().map(|c| (c.size, c)).collect();
         expected = last.place + 1;
         for leaf in page {
@@ -131,8 +133,13 @@ pub async fn verify(
             verifier.misses(&checkpoint);
         }
     }
-    for checkpoint in store::list_checkpoints(conn, expected, i64::MAX).await? {
-        verifier.misses(&checkpoint);
+    loop {
+        let beyond = store::list_checkpoints(conn, (expected, i64::MAX), PAGE).await?;
+        let Some(last) = beyond.last() else { break };
+        expected = last.size.cast_signed();
+        for checkpoint in beyond {
+            verifier.misses(&checkpoint);
+        }
     }
     let unsealed = store::find_unsealed(conn, FINDINGS_MAX as i64).await?;
     for event in unsealed.strays {
@@ -147,7 +154,7 @@ pub async fn verify(
 
 struct Verifier<'a, I: Iterator> {
     key: &'a PublicKey,
-    outside: Peekable<I>,
+    outside: Outside<I>,
     tree: Tree,
     report: Report,
 }
@@ -171,43 +178,24 @@ impl<I: Iterator<Item = Result<Checkpoint, String>>> Verifier<'_, I> {
         self.tree.push(hash);
         self.report.leaves += 1;
         let size = self.tree.size();
-        if !signed.contains_key(&size) && !self.outside_is_of(size) {
-            return;
-        }
-        let root = self.tree.root();
         if let Some(checkpoint) = signed.remove(&size) {
             self.report.checkpoints += 1;
-            self.compare(&checkpoint, &root, Place::Database);
+            self.compare(&checkpoint, Place::Database);
         }
-        while let Some(checkpoint) = self.next_outside(size) {
-            self.compare(&checkpoint, &root, Place::Outside);
-        }
-    }
-
-    fn outside_is_of(&mut self, size: u64) -> bool {
-        self.outside.peek().is_some_and(|next| !matches!(next, Ok(next) if next.size > size))
-    }
-
-    /// The next checkpoint from outside, if it is of no more leaves than these.
-    fn next_outside(&mut self, size: u64) -> Option<Checkpoint> {
-        loop {
-            match self.outside.next_if(|next| !matches!(next, Ok(next) if next.size > size))? {
-                Ok(next) if next.size == size => {
-                    self.report.outside += 1;
-                    return Some(next);
-                }
-                Ok(next) => {
-                    let what = format!("one of {} leaves comes after one of more", next.size);
-                    self.report.find(Finding::Outside(what));
-                }
-                Err(what) => self.report.find(Finding::Outside(what)),
+        while let Some(checkpoint) = self.outside.next_up_to(size) {
+            self.report.outside += 1;
+            if checkpoint.size == size {
+                self.compare(&checkpoint, Place::Outside);
+            } else {
+                let what = format!("one of {} leaves comes after one of more", checkpoint.size);
+                self.report.find(Finding::Outside(what));
             }
         }
     }
 
-    fn compare(&mut self, checkpoint: &Checkpoint, root: &Hash, place: Place) {
+    fn compare(&mut self, checkpoint: &Checkpoint, place: Place) {
         let size = checkpoint.size;
-        if !checkpoint.is_of(root) {
+        if !checkpoint.is_of(&self.tree.root()) {
             self.report.find(Finding::Root { size, place });
         }
         if !checkpoint.is_signed_by(self.key) {
@@ -224,20 +212,47 @@ impl<I: Iterator<Item = Result<Checkpoint, String>>> Verifier<'_, I> {
     fn end(mut self) -> Report {
         let found = self.report.leaves;
         let mut most = None;
-        for next in self.outside.by_ref() {
-            match next {
-                Ok(next) => {
-                    self.report.outside += 1;
-                    most = most.max(Some(next.size));
-                }
-                Err(what) => self.report.find(Finding::Outside(what)),
-            }
+        while let Some(next) = self.outside.next_up_to(u64::MAX) {
+            self.report.outside += 1;
+            most = most.max(Some(next.size));
+        }
+        for what in std::mem::take(&mut self.outside.damaged) {
+            self.report.find(Finding::Outside(what));
         }
         if let Some(size) = most {
             self.report.find(Finding::SetBack { size, found });
         }
         self.report.root = STANDARD.encode(self.tree.root());
         self.report
+    }
+}
+
+/// Checkpoints from outside, smallest first.
+struct Outside<I> {
+    lines: I,
+    /// By size, and by the order in which they were read.
+    read: BTreeMap<(u64, u64), Checkpoint>,
+    count: u64,
+    /// What is wrong with lines that are none, up to a hundred.
+    damaged: Vec<String>,
+}
+
+impl<I: Iterator<Item = Result<Checkpoint, String>>> Outside<I> {
+    /// The next one, if it is of no more leaves than these.
+    fn next_up_to(&mut self, size: u64) -> Option<Checkpoint> {
+        while self.read.len() < DISORDER_MAX {
+            match self.lines.next() {
+                Some(Ok(checkpoint)) => {
+                    self.count += 1;
+                    self.read.insert((checkpoint.size, self.count), checkpoint);
+                }
+                Some(Err(what)) if self.damaged.len() < FINDINGS_MAX => self.damaged.push(what),
+                Some(Err(_)) => {}
+                None => break,
+            }
+        }
+        let next = self.read.first_entry().filter(|next| next.key().0 <= size)?;
+        Some(next.remove())
     }
 }
 
