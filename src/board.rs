@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use sira_domain::operations::bulk::{self, Progress};
 use sira_engine::EngineError;
 use sira_engine::ops::{self, CounterFilter, CounterView, GateView, QueueView, ScheduleView, SessionView};
@@ -14,7 +15,8 @@ use sqlx::PgConnection;
 const MINUTES: u16 = 2;
 
 /// One thing on the board.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum Card {
     /// A queue.
     Queue(QueueView),

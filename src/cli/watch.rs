@@ -80,19 +80,8 @@ fn named<R: Row>(row: &R) -> String {
 
 fn object(change: &Change<'_>) -> Value {
     match change {
-        Change::Is(card) => json!({ "topic": card.topic(), "key": card.key(), "is": row(card) }),
+        Change::Is(card) => json!({ "topic": card.topic(), "key": card.key(), "is": card }),
         Change::Gone(card) => json!({ "topic": card.topic(), "key": card.key(), "is": null }),
-    }
-}
-
-fn row(card: &Card) -> Value {
-    match card {
-        Card::Queue(queue) => json!(queue),
-        Card::Gate(gate) => json!(gate),
-        Card::Schedule(schedule) => json!(schedule),
-        Card::Worker(worker) => json!(worker),
-        Card::Counter(counter) => json!(counter),
-        Card::Bulk(act) => json!(act),
     }
 }
 

@@ -3,23 +3,22 @@
 //!
 //! **Invariant:** a stream carries ids, codes, states and numbers, and nothing that is out of its user's scope.
 
+pub mod feed;
 pub mod listener;
 pub mod places;
 mod stream;
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response, Sse};
-use futures_util::Stream;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::{Deserialize, Serialize};
 use sira_domain::live;
 use utoipa::{IntoParams, ToSchema};
 
+use self::feed::Feed;
 use self::listener::Listener;
 use self::places::Full;
 use self::stream::EventStream;
@@ -120,12 +119,12 @@ pub async fn stream_events(
     })?;
     let listener = Listener::new(user, place);
     let stream = EventStream::open(app.clone(), listener, from, subscription).await?;
-    Ok(streamed(stream.into_stream()))
+    Ok(streamed(stream))
 }
 
 /// As server-sent events that nobody keeps or holds up.
-pub fn streamed(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
-    let mut response = Sse::new(events).into_response();
+pub fn streamed(feed: impl Feed) -> Response {
+    let mut response = Sse::new(feed.into_stream()).into_response();
     let (no_buffering, no) = NO_BUFFERING;
     response.headers_mut().insert(no_buffering, no);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

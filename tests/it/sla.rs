@@ -18,12 +18,12 @@ use uuid::Uuid;
 use crate::house::House;
 
 const OWNED: &str = "select count(*) from leads where owner_id is not null";
-const WAITING: &str =
+pub const WAITING: &str =
     "select count(*) from engine.workflows where kind = 'sla.timer' and status = 'waiting' and not due";
 const LIVE: &str = "select count(*) from sla_timers where ended_at is null";
-const REMINDED: &str = "select count(*) from notifications where code = 'sla.reminder'";
-const BREACHED: &str = "select count(*) from notifications where code = 'sla.breached'";
-const ESCALATED: &str = "select count(*) from notifications where code = 'sla.escalated'";
+pub const REMINDED: &str = "select count(*) from notifications where code = 'sla.reminder'";
+pub const BREACHED: &str = "select count(*) from notifications where code = 'sla.breached'";
+pub const ESCALATED: &str = "select count(*) from notifications where code = 'sla.escalated'";
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Monday to Friday, nine to six, without holidays: any Friday of the test's own time will do.
@@ -48,7 +48,8 @@ pub fn go_to(house: &House, weekday: Weekday, hour: u32, minute: u32) {
     house.advance(at - now.to_utc());
 }
 
-async fn lead(house: &House) -> LeadId {
+/// The only one.
+pub async fn lead(house: &House) -> LeadId {
     let id: Uuid = sqlx::query_scalar("select id from leads").fetch_one(&house.db.pool).await.unwrap();
     id.into()
 }

@@ -4,16 +4,15 @@
 //! been told to load anew.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 
 use axum::response::sse::Event;
-use futures_util::{Stream, stream};
 use serde_json::json;
 use sira_domain::live::{self, Numbered};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio::time::Interval;
 
+use super::feed::{self, Feed, Outbox};
 use super::listener::Listener;
 use crate::http::state::App;
 use crate::live::{Message, Subscription};
@@ -32,10 +31,8 @@ pub struct EventStream {
     at: i64,
     /// Up to here events are read from the database; those after it are heard.
     replay_to: i64,
-    /// What is sent next.
-    ready: VecDeque<Event>,
+    outbox: Outbox,
     heartbeat: Interval,
-    ended: bool,
 }
 
 impl EventStream {
@@ -58,36 +55,30 @@ impl EventStream {
         if missed {
             ready.push_back(resync(at));
         }
-        let every = app.settings.heartbeat;
-        let mut heartbeat = interval_at(Instant::now() + every, every);
-        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self { app, listener, receiver, at, replay_to: head, ready, heartbeat, ended: false })
+        let heartbeat = feed::every(app.settings.heartbeat);
+        let outbox = Outbox { ready, ended: false };
+        Ok(Self { app, listener, receiver, at, replay_to: head, outbox, heartbeat })
+    }
+}
+
+impl Feed for EventStream {
+    fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
     }
 
-    /// As axum sends it.
-    pub fn into_stream(self) -> impl Stream<Item = Result<Event, Infallible>> + Send {
-        stream::unfold(self, |mut stream| async move { Some((Ok(stream.next().await?), stream)) })
-    }
-
-    async fn next(&mut self) -> Option<Event> {
-        loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Some(event);
-            }
-            if self.ended {
-                return None;
-            }
-            let replaying = self.at < self.replay_to;
-            tokio::select! {
-                // Events without a pause must not put off the look at the user.
-                biased;
-                _ = self.heartbeat.tick() => self.beat().await,
-                () = std::future::ready(()), if replaying => self.replay().await,
-                message = self.receiver.recv(), if !replaying => self.hear(message),
-            }
+    async fn advance(&mut self) {
+        let replaying = self.at < self.replay_to;
+        tokio::select! {
+            // Events without a pause must not put off the look at the user.
+            biased;
+            _ = self.heartbeat.tick() => self.beat().await,
+            () = std::future::ready(()), if replaying => self.replay().await,
+            message = self.receiver.recv(), if !replaying => self.hear(message),
         }
     }
+}
 
+impl EventStream {
     /// Reads a page of what was missed. Where the database is not there, the stream ends: its client comes again.
     async fn replay(&mut self) {
         match self.read_page().await {
@@ -100,7 +91,7 @@ impl EventStream {
             Ok(_) => self.skip_to(self.replay_to),
             Err(error) => {
                 tracing::debug!(%error, "a replay ended with its stream");
-                self.ended = true;
+                self.outbox.ended = true;
             }
         }
     }
@@ -117,10 +108,10 @@ impl EventStream {
             Ok(Message::Resync(seq)) => self.skip_to(seq),
             Err(RecvError::Lagged(_)) => {
                 // Its client reads too slowly. It may come again with the id that it has.
-                self.ready.push_back(resync(self.at));
-                self.ended = true;
+                self.outbox.ready.push_back(resync(self.at));
+                self.outbox.ended = true;
             }
-            Err(RecvError::Closed) => self.ended = true,
+            Err(RecvError::Closed) => self.outbox.ended = true,
         }
     }
 
@@ -128,22 +119,22 @@ impl EventStream {
     fn pass(&mut self, next: &Numbered) {
         self.at = next.seq;
         if next.is_for(self.listener.user.scope(), self.listener.user.id) {
-            self.ready.push_back(event(next.seq, &next.name, &next.body));
+            self.outbox.ready.push_back(event(next.seq, &next.name, &next.body));
         }
     }
 
     /// What lies between is not to be had any more.
     fn skip_to(&mut self, seq: i64) {
         self.at = seq;
-        self.ready.push_back(resync(seq));
+        self.outbox.ready.push_back(resync(seq));
     }
 
     /// Reads the user again, and moves the client's id on even if nothing was for it.
     async fn beat(&mut self) {
-        self.ended = !self.listener.may_go_on(&self.app).await;
-        if !self.ended {
+        self.outbox.ended = !self.listener.may_go_on(&self.app).await;
+        if !self.outbox.ended {
             let data = json!({ "serverTime": self.app.cx.clock.now(), "seq": self.at });
-            self.ready.push_back(event(self.at, "heartbeat", &data.to_string()));
+            self.outbox.ready.push_back(event(self.at, "heartbeat", &data.to_string()));
         }
     }
 }

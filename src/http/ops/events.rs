@@ -4,18 +4,16 @@
 //! from what it was told last.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
 use axum::response::sse::Event;
-use futures_util::{Stream, stream};
 use serde_json::{Value, json};
 use sira_engine::EngineError;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at};
+use tokio::time::{Instant, Interval};
 
 use super::bulk::BulkAct;
 use super::gates::JobGate;
@@ -24,6 +22,7 @@ use super::schedules::Schedule;
 use super::workers::{JobCounter, Worker};
 use crate::board::{Board, Card, Change};
 use crate::http::auth::Caller;
+use crate::http::events::feed::{self, Feed, Outbox};
 use crate::http::events::listener::Listener;
 use crate::http::events::streamed;
 use crate::http::problem::{ApiError, Problem};
@@ -75,65 +74,55 @@ pub async fn stream_operations(State(app): State<App>, Caller(user): Caller) -> 
     let settings = &app.settings;
     let place = app.places.take(user.id, settings.streams_per_user_max, settings.streams_max)?;
     let hello = event("hello", &json!({ "serverTime": app.cx.clock.now() }));
-    let mut heartbeat = interval_at(Instant::now() + settings.heartbeat, settings.heartbeat);
-    let mut looks = interval(LOOK_EVERY);
-    for ticks in [&mut heartbeat, &mut looks] {
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    }
+    let mut looks = feed::every(LOOK_EVERY);
+    looks.reset_immediately();
     let stream = OperationsStream {
         listener: Listener::new(user, place),
-        ready: VecDeque::from([hello]),
+        outbox: Outbox { ready: VecDeque::from([hello]), ended: false },
         told: Arc::default(),
         unseen: 0,
-        ended: false,
-        heartbeat,
+        heartbeat: feed::every(settings.heartbeat),
         looks,
-        app,
+        app: app.clone(),
     };
-    Ok(streamed(stream.into_stream()))
+    Ok(streamed(stream))
 }
 
 struct OperationsStream {
     app: App,
     listener: Listener,
-    /// What is sent next.
-    ready: VecDeque<Event>,
+    outbox: Outbox,
     /// What was told last.
     told: Arc<Board>,
     unseen: u8,
-    ended: bool,
     heartbeat: Interval,
     looks: Interval,
 }
 
-impl OperationsStream {
-    fn into_stream(self) -> impl Stream<Item = Result<Event, Infallible>> + Send {
-        stream::unfold(self, |mut stream| async move { Some((Ok(stream.next().await?), stream)) })
+impl Feed for OperationsStream {
+    fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
     }
 
-    async fn next(&mut self) -> Option<Event> {
-        loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Some(event);
-            }
-            if self.ended {
-                return None;
-            }
-            // It ends with the process' service.
-            let live = self.app.live.clone();
-            tokio::select! {
-                biased;
-                () = live.ended() => self.ended = true,
-                _ = self.heartbeat.tick() => self.beat().await,
-                _ = self.looks.tick() => self.look().await,
-            }
+    async fn advance(&mut self) {
+        // It ends with the process' service.
+        let live = self.app.live.clone();
+        tokio::select! {
+            biased;
+            () = live.ended() => self.outbox.ended = true,
+            _ = self.heartbeat.tick() => self.beat().await,
+            _ = self.looks.tick() => self.look().await,
         }
     }
+}
 
+impl OperationsStream {
     async fn beat(&mut self) {
-        self.ended = !self.listener.may_go_on(&self.app).await;
-        if !self.ended {
-            self.ready.push_back(event("heartbeat", &json!({ "serverTime": self.app.cx.clock.now() })));
+        self.outbox.ended = !self.listener.may_go_on(&self.app).await;
+        if !self.outbox.ended {
+            self.outbox
+                .ready
+                .push_back(event("heartbeat", &json!({ "serverTime": self.app.cx.clock.now() })));
         }
     }
 
@@ -142,13 +131,13 @@ impl OperationsStream {
         match board.unwrap_or(Err(EngineError::Database(sqlx::Error::PoolTimedOut))) {
             Ok(board) => {
                 self.unseen = 0;
-                self.ready.extend(board.changes_since(&self.told).map(|change| told(&change)));
+                self.outbox.ready.extend(board.changes_since(&self.told).map(|change| told(&change)));
                 self.told = board;
             }
             Err(error) => {
                 tracing::debug!(%error, "the board could not be read");
                 self.unseen += 1;
-                self.ended = self.unseen > UNSEEN_MAX;
+                self.outbox.ended = self.unseen > UNSEEN_MAX;
             }
         }
     }

@@ -5,31 +5,23 @@ use std::collections::BTreeSet;
 use chrono::{TimeDelta, Weekday};
 use sira_domain::identity::Role;
 use sira_domain::leads::{self, StatusChange};
-use sira_domain::nouns::{LeadId, UserId};
+use sira_domain::nouns::UserId;
 use sira_domain::{distribution, follow_ups};
 use sira_kernel::Actor;
 use sira_sandbox::{CallAnswer, CallScript};
 
 use super::killer::Killer;
+use super::{ALARMS, OWNED, SLEEPING_WATCHES};
 use crate::calls::office::CallOffice;
 use crate::house::{DRAIN, House};
-use crate::sla::{go_to, office_hours};
+use crate::sla::{BREACHED, ESCALATED, REMINDED, WAITING, go_to, lead, office_hours};
 
 /// Steps that the story has at least, by how often its promises, calls and reminders wake.
 const STEPS_MIN: i64 = 12;
-const OWNED: &str = "select count(*) from leads where owner_id is not null";
-const ALARMS: &str = "select count(*) from audit_event where action = 'lead.waits_too_long'";
 const QUEUED: &str = "select count(*) from leads where queue = 'admin'";
 const PAUSED: &str = "select count(*) from sla_timers where state = 'paused'";
-const REMINDED: &str = "select count(*) from notifications where code = 'sla.reminder'";
-const BREACHED: &str = "select count(*) from notifications where code = 'sla.breached'";
 const BREACHED_AUDITED: &str = "select count(*) from audit_event where action = 'sla.breached'";
-const ESCALATED: &str = "select count(*) from notifications where code = 'sla.escalated'";
 const DUE: &str = "select count(*) from notifications where code = 'follow_up.due'";
-const WATCH_ASLEEP: &str = "select count(*) from engine.workflows
-    where kind = 'distribution.assignment_watch' and status = 'sleeping' and not due";
-const PROMISE_ASLEEP: &str =
-    "select count(*) from engine.workflows where kind = 'sla.timer' and status = 'waiting' and not due";
 const REMINDER_ASLEEP: &str = "select count(*) from engine.workflows
     where kind = 'leads.follow_up_reminder' and status = 'sleeping' and not due";
 const SESSION_ASLEEP: &str = "select count(*) from engine.workflows
@@ -85,17 +77,17 @@ async fn two_leads(office: &CallOffice) {
     set_limit(house, agent, 0).await;
     go_to(house, Weekday::Fri, 17, 40);
     house.announce(&[house.lead()]).await;
-    house.until(1, WATCH_ASLEEP).await;
+    house.until(1, SLEEPING_WATCHES).await;
     house.advance(TimeDelta::seconds(61));
     house.until(1, ALARMS).await;
-    house.until(1, WATCH_ASLEEP).await;
+    house.until(1, SLEEPING_WATCHES).await;
     set_limit(house, agent, 10).await;
     house.until(1, OWNED).await;
-    house.until(1, PROMISE_ASLEEP).await;
+    house.until(1, WAITING).await;
 
     let answer = CallAnswer::ServerError;
     house.sandbox.script_next_call(CallScript { answer, ..CallScript::default() });
-    let (status, call) = office.call(&only_lead(house).await.to_string(), "one").await;
+    let (status, call) = office.call(&lead(house).await.to_string(), "one").await;
     assert!(status == 201 || status == 202, "{call}");
     // A call whose order was not answered is asked for, at the latest when it can no longer be ringing.
     house.until(1, SESSION_ASLEEP).await;
@@ -112,7 +104,7 @@ async fn two_leads(office: &CallOffice) {
     }
 
     let second = office.lead().await.parse().unwrap();
-    house.until(1, PROMISE_ASLEEP).await;
+    house.until(1, WAITING).await;
     let mut uow = house.parts.cx.begin(Actor::System).await.unwrap();
     let tomorrow = uow.now() + TimeDelta::days(1);
     follow_ups::plan(&mut uow, second, agent, tomorrow).await.unwrap();
@@ -149,11 +141,6 @@ async fn two_leads(office: &CallOffice) {
         .await
         .unwrap();
     assert_eq!(UserId::from(owner), other);
-}
-
-async fn only_lead(house: &House) -> LeadId {
-    let id: uuid::Uuid = sqlx::query_scalar("select id from leads").fetch_one(&house.db.pool).await.unwrap();
-    id.into()
 }
 
 async fn set_limit(house: &House, agent: UserId, leads: i32) {
