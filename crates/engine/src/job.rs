@@ -274,6 +274,8 @@ pub struct Lease {
     pub(crate) fence: i64,
     pub(crate) attempt: u16,
     pub(crate) attempts_max: u16,
+    /// A workflow waits for it.
+    pub(crate) child: bool,
 }
 
 impl Lease {
@@ -302,7 +304,7 @@ impl Lease {
     /// # Errors
     /// [`EngineError::LeaseLost`] when another process may run the job by now: the caller rolls back.
     pub async fn complete(&self, tx: &mut PgConnection) -> Result<(), EngineError> {
-        crate::store::complete_one(tx, self.job, self.fence).await
+        crate::store::complete_one(tx, self).await
     }
 
     /// [`Self::complete`] for a batch: all are completed, or none.

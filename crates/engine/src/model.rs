@@ -358,10 +358,11 @@ mod against_the_database {
                     self.claimed(row);
                 }
                 Move::Complete(which) => {
-                    let Some((id, lease)) = self.end(which) else { return Ok(()) };
+                    let Some((id, fence)) = self.end(which) else { return Ok(()) };
+                    let lease = Lease { job: JobId(id), fence, attempt: 1, attempts_max: 1, child: false };
                     let mut tx = self.conn.begin().await?;
                     sqlx::query("insert into effects values ($1)").bind(id).execute(&mut *tx).await?;
-                    match store::complete_one(&mut tx, JobId(id), lease).await {
+                    match store::complete_one(&mut tx, &lease).await {
                         Ok(()) => tx.commit().await?,
                         Err(EngineError::LeaseLost) => tx.rollback().await?,
                         Err(error) => return Err(error),

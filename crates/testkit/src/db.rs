@@ -15,6 +15,8 @@ pub const URL_VARIABLE: &str = "SIRA_TEST_DATABASE_URL";
 const CONNECTIONS_MAX: u32 = 20;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
+/// Beside the migrations, here alone.
+const INVARIANTS: &str = include_str!("invariants.sql");
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// An own database with all migrations; dropped at the end of the test.
@@ -93,11 +95,12 @@ async fn run(conn: &mut PgConnection, sql: String) {
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(conn).await.expect("database administration works");
 }
 
-/// The template's name carries a digest of the migrations, so that a changed one is never mistaken for the old.
+/// The template's name carries a digest of what made it, so that a changed one is never mistaken for the old.
 async fn ensure_template(conn: &mut PgConnection, admin: &PgConnectOptions) -> String {
-    let digest = MIGRATIONS.iter().fold(0u64, |acc, migration| {
-        migration.checksum.iter().fold(acc, |acc, byte| acc.wrapping_mul(31).wrapping_add(u64::from(*byte)))
-    });
+    let checksums = MIGRATIONS.iter().flat_map(|migration| migration.checksum.iter());
+    let digest = checksums
+        .chain(INVARIANTS.as_bytes())
+        .fold(0u64, |acc, byte| acc.wrapping_mul(31).wrapping_add(u64::from(*byte)));
     let name = format!("sira_template_{digest:016x}");
     run(conn, "select pg_advisory_lock(7140001)".to_owned()).await;
     let ready: bool =
@@ -112,6 +115,7 @@ async fn ensure_template(conn: &mut PgConnection, admin: &PgConnectOptions) -> S
         let mut fresh =
             PgConnection::connect_with(&admin.clone().database(&name)).await.expect("a new database answers");
         MIGRATIONS.run(&mut fresh).await.expect("the migrations apply to an empty database");
+        run(&mut fresh, INVARIANTS.to_owned()).await;
         fresh.close().await.expect("the template has no session left");
         run(conn, format!("alter database {name} is_template true")).await;
     }

@@ -19,8 +19,6 @@ pub struct Claimed {
     pub crash_count: i16,
     pub deduped: bool,
     pub workflow_id: Option<i64>,
-    /// A workflow waits for it.
-    pub child: bool,
     /// The place in a trace that caused it.
     pub trace_parent: Option<String>,
     /// What it passed: a place in it is free once it is through.
@@ -50,13 +48,13 @@ impl Claimed {
                 fence: row.lease,
                 attempt: row.attempt.cast_unsigned(),
                 attempts_max: row.attempts_max.cast_unsigned(),
+                child: row.child,
             },
             kind: row.kind,
             payload: row.payload.0,
             crash_count: row.crash_count,
             deduped: row.deduped,
             workflow_id: row.workflow_id,
-            child: row.child,
             trace_parent: row.trace_parent,
             gate: row.gate,
             limited: None,

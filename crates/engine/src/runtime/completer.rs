@@ -52,7 +52,7 @@ pub async fn complete(
         write(&session, &planned(&session, &batch), &mut busy).await;
         gates::leave(&session, &batch);
         // Whoever counts the ends of children may have no other reason to look.
-        let scheduled = batch.iter().any(|of| of.job.child);
+        let scheduled = batch.iter().any(|of| of.job.lease.child);
         session.waker.wake(&Applied { queues: Vec::new(), scheduled });
         // Only now: a job that ran alone keeps its turn until its end is written.
         batch.retain(|of| busy.contains(&of.job.lease.job.0));
@@ -298,13 +298,12 @@ mod tests {
 
     fn job(attempt: u16, crash_count: i16, workflow_id: Option<i64>) -> Claimed {
         Claimed {
-            lease: Lease { job: JobId(1), fence: 1, attempt, attempts_max: 5 },
+            lease: Lease { job: JobId(1), fence: 1, attempt, attempts_max: 5, child: false },
             kind: "k".to_owned(),
             payload: serde_json::value::RawValue::NULL.to_owned(),
             crash_count,
             deduped: false,
             workflow_id,
-            child: false,
             trace_parent: None,
             gate: None,
             limited: None,

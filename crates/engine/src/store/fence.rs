@@ -4,10 +4,11 @@ use sqlx::PgConnection;
 
 use super::finish::{Ending, finish};
 use crate::error::EngineError;
-use crate::job::{External, JobId};
+use crate::job::{External, JobId, Lease};
 
 /// Moves a running job to the finished ones, or changes nothing.
-pub async fn complete_one(tx: &mut PgConnection, job: JobId, lease: i64) -> Result<(), EngineError> {
+pub async fn complete_one(tx: &mut PgConnection, lease: &Lease) -> Result<(), EngineError> {
+    let job = lease.job;
     #[cfg(feature = "failpoints")]
     if fence_is_removed() {
         return complete_unfenced(tx, job).await;
@@ -15,20 +16,23 @@ pub async fn complete_one(tx: &mut PgConnection, job: JobId, lease: i64) -> Resu
     let done = sqlx::query!(
         "with gone as (
             delete from engine.jobs where id = $1 and lease = $2 and state = 'running'
-            returning id, kind, queue, attempt, dedupe_key, workflow_id, payload, created_at, child
-        ), told as (
-            update engine.children c set outcome = 'done' from gone where gone.child and c.job_id = gone.id
+            returning id, kind, queue, attempt, dedupe_key, workflow_id, payload, created_at
         )
         insert into engine.finished
             (id, kind, queue, outcome, attempt, dedupe_key, workflow_id, payload, created_at)
         select id, kind, queue, 'done', attempt, dedupe_key, workflow_id, payload, created_at from gone",
         job.0,
-        lease
+        lease.fence
     )
-    .execute(tx)
+    .execute(&mut *tx)
     .await?;
     if done.rows_affected() != 1 {
         return Err(EngineError::LeaseLost);
+    }
+    if lease.child {
+        sqlx::query!("update engine.children set outcome = 'done' where job_id = $1", job.0)
+            .execute(tx)
+            .await?;
     }
     fail::fail_point!("engine::before_commit");
     Ok(())

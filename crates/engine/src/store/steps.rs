@@ -94,7 +94,7 @@ pub async fn record_step(
     if seq != Some(decided.seq - 1) {
         return Err(EngineError::LeaseLost);
     }
-    complete_one(tx, lease.job, lease.fence).await?;
+    complete_one(tx, lease).await?;
     let next = write_steps(tx, &[decided]).await?;
     let next =
         next.into_iter().map(|w| step_job(w.id, &w.kind, w.queue, w.attempts_max, w.trace_parent)).collect();
