@@ -1,4 +1,4 @@
--- What always holds for a row of the engine's hot tables. Constraints in the tests' databases alone: docs/adr/0016.
+-- What always holds for rows of the tables that each job or step writes to. Constraints in the tests' databases alone: docs/adr/0016.
 
 alter table engine.jobs
     add constraint jobs_state_check check (state in ('scheduled', 'held', 'ready', 'running', 'dead')),
@@ -7,3 +7,5 @@ alter table engine.jobs
     add constraint jobs_held_check check (state <> 'held' or gate is not null);
 alter table engine.finished
     add constraint finished_outcome_check check (outcome in ('done', 'cancelled', 'merged'));
+alter table engine.workflow_steps
+    add constraint workflow_steps_workflow_id_fkey foreign key (workflow_id) references engine.workflows (id);

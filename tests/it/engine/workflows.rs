@@ -334,7 +334,14 @@ async fn a_cancelled_workflow_goes_on_from_an_earlier_step_unless_its_key_is_tak
     w.apply(&[Trip::start("t")]).await;
     w.until(SLEEPING, 1).await;
     assert!(matches!(w.retry_workflow(id, Some(1)).await, Err(WorkflowError::KeyTaken)));
-    sqlx::query("delete from engine.workflows where id <> $1").bind(id).execute(&w.db.pool).await.unwrap();
+    sqlx::query(
+        "with gone as (delete from engine.workflows where id <> $1 returning id)
+        delete from engine.workflow_steps where workflow_id in (select id from gone)",
+    )
+    .bind(id)
+    .execute(&w.db.pool)
+    .await
+    .unwrap();
     // From the first step's outcome: it walks again, and sleeps.
     w.retry_workflow(id, Some(1)).await.unwrap();
     w.until(SLEEPING, 1).await;

@@ -89,6 +89,8 @@ pub async fn delete_history(
             delete from engine.workflows where id in (
                 select id from engine.workflows where finished_at < $1 order by finished_at limit $2)
             returning id
+        ), steps as (
+            delete from engine.workflow_steps where workflow_id in (select id from workflows)
         ), slots as (
             delete from engine.schedule_slots where (schedule_id, slot) in (
                 select schedule_id, slot from engine.schedule_slots where settled_at < $1

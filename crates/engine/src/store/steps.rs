@@ -46,12 +46,12 @@ pub async fn load_steps(
         ) as w
         left join lateral (
             select id, name, payload from engine.signals
-            where workflow_id = w.id and name = w.waiting_for order by id limit 1
+            where w.status = 'waiting' and workflow_id = w.id and name = w.waiting_for order by id limit 1
         ) as s on true
         left join lateral (
             select array_agg(job_id order by place) as jobs, array_agg(outcome order by place) as outcomes,
                 coalesce(bool_and(outcome is not null), true) as ended, bool_or(outcome <> 'done') as failed
-            from engine.children where workflow_id = w.id
+            from engine.children where w.status = 'joining' and workflow_id = w.id
         ) as c on w.status = 'joining'"#,
         workflows
     )
@@ -215,13 +215,14 @@ async fn write_steps(tx: &mut PgConnection, steps: &[&Decided]) -> Result<Vec<Ne
             delete from engine.signals where id = any(array(
                 select s.id from step cross join lateral (
                     select id from engine.signals
-                    where workflow_id = step.workflow_id and (id = step.signal_id or step.status = 'done') offset 0
+                    where (step.status = 'done' or step.signal_id is not null) and workflow_id = step.workflow_id
+                        and (id = step.signal_id or step.status = 'done') offset 0
                 ) as s))
         ), forgotten as (
             delete from engine.children where job_id = any(array(
                 select c.job_id from step cross join lateral (
-                    select job_id from engine.children where workflow_id = step.workflow_id offset 0
-                ) as c where step.joined))
+                    select job_id from engine.children where step.joined and workflow_id = step.workflow_id offset 0
+                ) as c))
         ), history as (
             insert into engine.workflow_steps (workflow_id, seq, woken_by, decision, state, details)
             select workflow_id, seq, woken_by, decision, state, details from step
