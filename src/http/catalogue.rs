@@ -124,6 +124,10 @@ catalogue! {
         { "İstek zamanında bitmedi", "The request took too long" }
         { "İstek süresi içinde tamamlanamadı. Aynı Idempotency-Key ile yeniden deneyin.",
           "The request did not end in time. Try again with the same Idempotency-Key." }
+    NotSealed "not_sealed" 409 true
+        { "Henüz mühürlenmedi", "Not sealed yet" }
+        { "Denetim kaydı birkaç saniye içinde mühürlenir. Birazdan yeniden deneyin.",
+          "The audit log is sealed within seconds. Try again in a moment." }
     IdempotencyInFlight "idempotency_in_flight" 409 true
         { "Aynı istek sürüyor", "The same request is in flight" }
         { "Bu Idempotency-Key ile bir istek şu anda işleniyor. Birazdan yeniden deneyin.",

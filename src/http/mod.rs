@@ -6,6 +6,7 @@
 //! **Invariant:** a route is only ever added with what it asks of its caller, and the router is not built when an
 //! operation lacks that.
 
+mod audit;
 pub mod auth;
 mod calls;
 pub mod catalogue;
@@ -75,6 +76,7 @@ const BODY_LIMIT: usize = 64 * 1024;
         (name = "calls", description = "Masked calls: no number is in any answer"),
         (name = "sla", description = "Promises about time"),
         (name = "events", description = "What happens, as it happens"),
+        (name = "audit", description = "Who did what, and the proof of it"),
         (name = "operations", description = "What the machinery does"),
         (name = "webhooks", description = "Doors for providers"),
     )
@@ -155,6 +157,11 @@ fn routes(base_path: &str) -> Result<Routes, RouterError> {
         .add(Access::Needs(Permission::ViewLeads), routes!(calls::get_call))
         .add(Access::Needs(Permission::CallLeads), routes!(calls::record_call_outcome))
         .add(Access::Needs(Permission::ViewExchanges), routes!(calls::list_call_exchanges))
+        .add(Access::Needs(Permission::ViewAudit), routes!(audit::list_audit_events))
+        .add(Access::Needs(Permission::ViewAudit), routes!(audit::get_audit_event_proof))
+        .add(Access::Needs(Permission::ViewAudit), routes!(audit::get_audit_head))
+        .add(Access::Needs(Permission::ViewAudit), routes!(audit::list_audit_checkpoints))
+        .add(Access::Needs(Permission::ViewAudit), routes!(audit::get_audit_consistency))
         .add(Access::Needs(Permission::ViewLeads), routes!(statuses::list_statuses))
         .add(Access::Needs(Permission::ViewLeads), routes!(sla::list_overdue))
         .add(Access::Needs(Permission::ViewLeads), routes!(sla::count_overdue))

@@ -16,7 +16,8 @@ const LEAVES: &str = "select count(*) from audit_leaf";
 /// What a superuser can do to the triggers that stop everybody else.
 const UNGUARDED: &str =
     "alter table audit_event disable trigger all; alter table audit_leaf disable trigger all;
-    alter table audit_checkpoint disable trigger all; alter table audit_key disable trigger all;";
+    alter table audit_checkpoint disable trigger all; alter table audit_key disable trigger all;
+    alter table audit_tile disable trigger all;";
 
 fn key() -> SigningKey {
     SigningKey::of_pkcs8(Ed25519KeyPair::generate().unwrap().to_pkcs8().unwrap().as_ref()).unwrap()
@@ -36,16 +37,32 @@ async fn verify(conn: &mut PgConnection, key: &SigningKey, outside: &[Checkpoint
     audit::verify(conn, &key.public(), outside).await.unwrap()
 }
 
+async fn write(house: &House, events: i32) {
+    sqlx::query(
+        "insert into audit_event (id, at, actor_kind, actor, action, subject_kind, subject, body)
+        select gen_random_uuid(), now(), 'system', 'test', 'thing.done', 'thing', n::text, '{}' from generate_series(1, $1) n",
+    )
+    .bind(events)
+    .execute(&house.db.pool)
+    .await
+    .unwrap();
+}
+
 #[tokio::test]
 async fn nobody_changes_what_was_written_or_sealed_not_even_as_a_superuser() {
     let house = House::new().await;
     house.agent("agent", 10).await;
+    write(&house, 256).await;
     seal(&house, &key()).await;
     let mut conn = PgConnection::connect(&house.db.url()).await.unwrap();
     conn.execute("set session_replication_role = replica").await.unwrap();
-    for table in ["audit_event", "audit_leaf", "audit_checkpoint", "audit_key"] {
-        let column = if table == "audit_leaf" { "leaf" } else { "at" };
-        let column = if table == "audit_key" { "created_at" } else { column };
+    for table in ["audit_event", "audit_leaf", "audit_checkpoint", "audit_key", "audit_tile"] {
+        let column = match table {
+            "audit_leaf" => "leaf",
+            "audit_key" => "created_at",
+            "audit_tile" => "place",
+            _ => "at",
+        };
         for change in [
             format!("update {table} set {column} = {column}"),
             format!("delete from {table}"),
@@ -249,4 +266,83 @@ async fn a_process_that_works_seals_and_the_command_line_proves_it() {
     let found = verified(&[]);
     assert_eq!(found.code, Some(5), "{found:?}");
     assert!(found.err.contains("the log was cut, or set back to an old copy"), "{}", found.err);
+}
+
+#[tokio::test]
+async fn subtrees_are_kept_beside_the_leaves_and_a_changed_one_is_found() {
+    let house = House::new().await;
+    let key = key();
+    write(&house, 700).await;
+    let outside = seal(&house, &key).await;
+    let mut conn = PgConnection::connect(&house.db.url()).await.unwrap();
+    let tiles = "select count(*) from audit_tile";
+    assert_eq!(house.count(tiles).await, 2, "two of 256");
+    assert_eq!(verify(&mut conn, &key, &outside).await.findings, []);
+    let changed = format!("{UNGUARDED} update audit_tile set hash = sha256('x') where place = 1");
+    let mut tx = conn.begin().await.unwrap();
+    tx.execute(AssertSqlSafe(changed)).await.unwrap();
+    let found = verify(&mut tx, &key, &outside).await.findings;
+    assert_eq!(found, [Finding::Tile { level: 1, place: 1 }]);
+    tx.rollback().await.unwrap();
+    // A log from before they were kept.
+    conn.execute("alter table audit_tile disable trigger all; delete from audit_tile").await.unwrap();
+    write(&house, 100).await;
+    seal(&house, &key).await;
+    assert_eq!(house.count(tiles).await, 3);
+    assert_eq!(verify(&mut conn, &key, &outside).await.findings, []);
+}
+
+#[tokio::test]
+async fn an_export_is_proven_by_itself_and_a_change_to_it_is_found() {
+    let house = House::new().await;
+    let key = key();
+    write(&house, 300).await;
+    house.agent("agent", 10).await;
+    let unsealed = house.sira(&["audit", "export", "none.jsonl"]);
+    assert_eq!(unsealed.code, Some(1), "{unsealed:?}");
+    assert!(unsealed.err.contains("not sealed yet"), "{unsealed:?}");
+    seal(&house, &key).await;
+
+    let at = |name: &str| house.config.data.dir.join(name).to_str().unwrap().to_owned();
+    let (all, some) = (at("all.jsonl"), at("some.jsonl"));
+    let exported = house.sira(&["audit", "export", &all]);
+    assert_eq!(exported.code, Some(0), "{exported:?}");
+    assert!(exported.out.contains("every event that was sealed by then"), "{}", exported.out);
+    assert_eq!(house.count("select count(*) from audit_event where action = 'audit.exported'").await, 1);
+    let again = house.sira(&["audit", "export", &all]);
+    assert_eq!(again.code, Some(1), "nothing is overwritten: {again:?}");
+    let filtered = house.sira(&["audit", "export", &some, "--action", "thing.done", "--subject", "thing:7"]);
+    assert!(filtered.out.starts_with("events           1: those that match"), "{filtered:?}");
+
+    let verified = |arguments: &[&str]| house.sira(&[&["audit", "verify", "--export"], arguments].concat());
+    for file in [&all, &some] {
+        let clean = verified(&[file, "--key", &key.public().id()]);
+        assert_eq!(clean.code, Some(0), "{clean:?}");
+        assert!(clean.out.ends_with("every event in it is as it was sealed\n"), "{}", clean.out);
+    }
+    let other = verified(&[&all, "--key", &self::key().public().id()]);
+    assert_eq!(other.code, Some(5), "{other:?}");
+    assert_eq!(verified(&[&at("none.jsonl")]).code, Some(1));
+
+    let text = std::fs::read_to_string(&all).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let without = |cut: usize| [&lines[..cut], &lines[cut + 1..]].concat().join("\n");
+    let mutations = [
+        ("changed", text.replace(r#"\"subject\":\"7\""#, r#"\"subject\":\"8\""#)),
+        ("left out", without(9)),
+        ("cut", without(lines.len() - 1)),
+        ("reordered", [&lines[..1], &[lines[2], lines[1]], &lines[3..]].concat().join("\n")),
+        ("twice", [&lines[..2], &lines[1..]].concat().join("\n")),
+        ("longer", format!("{text}{}\n", lines[1])),
+        ("another root", text.replacen("\"root\":\"", "\"root\":\"AAAA", 1)),
+        ("no export", "hello\n".to_owned()),
+        ("empty", String::new()),
+    ];
+    for (what, mutated) in mutations {
+        assert_ne!(mutated, text, "{what}");
+        std::fs::write(at("mutated.jsonl"), mutated).unwrap();
+        let found = verified(&[&at("mutated.jsonl")]);
+        assert_eq!(found.code, Some(5), "{what}: {found:?}");
+        assert!(found.err.contains("mutated.jsonl"), "{what}: {found:?}");
+    }
 }

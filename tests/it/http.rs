@@ -1,6 +1,7 @@
 //! Claims about the HTTP layer.
 
 pub mod app;
+mod audit;
 mod auth;
 mod creating;
 mod document;

@@ -7,8 +7,9 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use uuid::Uuid;
+use uuid::{ContextV7, Timestamp, Uuid};
 
 /// The id of a `T`. `T` is a marker and is never constructed.
 pub struct Id<T>(Uuid, PhantomData<fn() -> T>);
@@ -20,6 +21,16 @@ impl<T> Id<T> {
         #[expect(clippy::disallowed_methods, reason = "the one place that makes ids")]
         let uuid = Uuid::now_v7();
         Self(uuid, PhantomData)
+    }
+
+    /// New ids of the millisecond of this time, each after the one before it.
+    pub fn sequence(at: DateTime<Utc>) -> impl Iterator<Item = Self> {
+        let context = ContextV7::new();
+        let seconds = u64::try_from(at.timestamp()).unwrap_or_default();
+        std::iter::repeat_with(move || {
+            let time = Timestamp::from_unix(&context, seconds, at.timestamp_subsec_nanos());
+            Self(Uuid::new_v7(time), PhantomData)
+        })
     }
 
     /// The id that a stored UUID stands for.

@@ -44,8 +44,14 @@ impl SigningKey {
 }
 
 impl PublicKey {
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    /// Its 32 bytes.
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Of 32 bytes; others prove nothing.
+    pub fn of_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
     }
 
     /// Its name: the beginning of its SHA-256.

@@ -2,15 +2,22 @@
 //! (docs/AUDIT.md).
 
 mod key;
+mod proof;
+mod prove;
 mod seal;
 mod store;
+mod tiles;
 mod tree;
 mod verify;
 
 pub use key::{NoKey, PublicKey, SigningKey};
-pub use seal::{BATCH_MAX, Checkpoint, SealError, Sealed, seal};
+pub use prove::{
+    Growth, ProofError, Proven, last_checkpoint, list_checkpoints, prove_event, prove_growth, prove_page,
+};
+pub use seal::{BATCH_MAX, Checkpoint, Recorded, SealError, Sealed, seal};
 use serde_json::Value;
 pub(crate) use store::insert;
+pub use store::search::{Found, PAGE_MAX, Search, search};
 pub use verify::{Finding, Report, verify};
 
 /// What one audited act leaves, without personal data.

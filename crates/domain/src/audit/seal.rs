@@ -9,18 +9,23 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sira_kernel::Actor;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::key::{PublicKey, SigningKey};
 use super::store;
+use super::tiles::{TILE, Tiles};
 use super::tree::{Hash, Tree, leaf_hash};
 use crate::Db;
 
 /// Events of one checkpoint at most.
 pub const BATCH_MAX: i64 = 5000;
+/// Roots of complete subtrees that one step adds: more than a full batch makes, so that a log from before they were kept
+/// catches up.
+const TILES_MAX: u64 = 64;
 
 /// An event as it is stored.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Recorded {
     /// Its id.
@@ -159,8 +164,30 @@ pub async fn seal(db: &Db, key: &SigningKey) -> Result<Option<Sealed>, SealError
     let checkpoint = Checkpoint::sign(key, &tree, uow.now());
     store::insert_leaves(uow.conn(), first, &events, &records, &hashes).await?;
     store::insert_checkpoint(uow.conn(), &checkpoint, &tree).await?;
+    keep_tiles(uow.conn(), tree.size()).await?;
     uow.commit().await?;
     Ok(Some(Sealed { checkpoint, events: events.len(), oldest }))
+}
+
+/// Adds the roots of what has become complete among so many leaves.
+async fn keep_tiles(tx: &mut PgConnection, size: u64) -> Result<(), sqlx::Error> {
+    let (mut below, mut left) = (size, TILES_MAX);
+    for level in 1.. {
+        let complete = below / TILE;
+        if complete == 0 || left == 0 {
+            break;
+        }
+        let kept = store::count_tiles(tx, level).await?;
+        let to = complete.min(kept + left);
+        if kept < to {
+            let hashes = store::list_hashes(tx, level - 1, kept * TILE..to * TILE).await?;
+            let roots: Vec<Hash> = hashes.chunks_exact(TILE as usize).map(Tiles::root_of_tile).collect();
+            store::insert_tiles(tx, level, kept, &roots).await?;
+            left -= to - kept;
+        }
+        below = to.max(kept);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ pub fn leaf_hash(record: &[u8]) -> Hash {
     hash_of(&[&[0], record])
 }
 
-fn node_hash(left: &Hash, right: &Hash) -> Hash {
+/// The hash of the node above these two.
+pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
     hash_of(&[&[1], left, right])
 }
 

@@ -10,7 +10,8 @@ use uuid::Uuid;
 use super::key::PublicKey;
 use super::seal::Checkpoint;
 use super::store::{self, Leaf};
-use super::tree::{HASH_BYTES, Tree, leaf_hash};
+use super::tiles::{TILE, Tiles};
+use super::tree::{HASH_BYTES, Hash, Tree, leaf_hash};
 
 /// Leaves that are read at a time.
 const PAGE: i64 = 5000;
@@ -41,6 +42,14 @@ pub enum Finding {
     /// A leaf's bytes are not those that were hashed.
     #[error("leaf {0} was changed")]
     Leaf(u64),
+    /// The root of a complete subtree is not that of its leaves: proofs that are made with it prove nothing.
+    #[error("the hash of subtree {place} at level {level} was changed")]
+    Tile {
+        /// It has 256 to the power of this leaves.
+        level: u32,
+        /// Its place among those.
+        place: u64,
+    },
     /// The leaves are not those that were signed.
     #[error("the first {size} leaves are not those that were signed {place}")]
     Root {
@@ -117,7 +126,13 @@ pub async fn verify(
     outside: impl Iterator<Item = Result<Checkpoint, String>>,
 ) -> Result<Report, sqlx::Error> {
     let outside = Outside { lines: outside, read: BTreeMap::new(), count: 0, damaged: Vec::new() };
-    let mut verifier = Verifier { key, outside, tree: Tree::default(), report: Report::empty() };
+    let mut verifier = Verifier {
+        key,
+        outside,
+        tree: Tree::default(),
+        rising: vec![(0, Vec::new())],
+        report: Report::empty(),
+    };
     let mut expected = 0;
     loop {
         let page = store::list_leaves(conn, expected, PAGE).await?;
@@ -128,6 +143,7 @@ pub async fn verify(
         for leaf in page {
             verifier.leaf(leaf, &mut signed);
         }
+        verifier.tiles(conn).await?;
         // What is left is of sizes that the leaves do not have.
         for checkpoint in signed.into_values() {
             verifier.misses(&checkpoint);
@@ -156,10 +172,44 @@ struct Verifier<'a, I: Iterator> {
     key: &'a PublicKey,
     outside: Outside<I>,
     tree: Tree,
+    /// For each level that subtrees are kept of, the hashes below it that were not compared yet, and the place of the first.
+    rising: Vec<(u64, Vec<Hash>)>,
     report: Report,
 }
 
 impl<I: Iterator<Item = Result<Checkpoint, String>>> Verifier<'_, I> {
+    /// Compares the roots of the subtrees that have become complete.
+    async fn tiles(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let mut below = 0;
+        while let Some((first, hashes)) = self.rising.get_mut(below) {
+            let full = hashes.len() / TILE as usize * TILE as usize;
+            let roots: Vec<Hash> = hashes
+                .drain(..full)
+                .as_slice()
+                .chunks_exact(TILE as usize)
+                .map(Tiles::root_of_tile)
+                .collect();
+            let place = *first / TILE;
+            *first += full as u64;
+            below += 1;
+            if roots.is_empty() {
+                break;
+            }
+            let level = below as u32;
+            let kept = store::list_hashes(conn, level, place..place + roots.len() as u64).await?;
+            for (place, (root, kept)) in (place..).zip(roots.iter().zip(&kept)) {
+                if root != kept {
+                    self.report.find(Finding::Tile { level, place });
+                }
+            }
+            if self.rising.len() == below {
+                self.rising.push((0, Vec::new()));
+            }
+            self.rising[below].1.extend(roots);
+        }
+        Ok(())
+    }
+
     fn leaf(&mut self, leaf: Leaf, signed: &mut BTreeMap<u64, Checkpoint>) {
         let place = leaf.place.cast_unsigned();
         if place != self.report.leaves {
@@ -176,6 +226,7 @@ impl<I: Iterator<Item = Result<Checkpoint, String>>> Verifier<'_, I> {
             Some(_) => {}
         }
         self.tree.push(hash);
+        self.rising[0].1.push(hash);
         self.report.leaves += 1;
         let size = self.tree.size();
         if let Some(checkpoint) = signed.remove(&size) {

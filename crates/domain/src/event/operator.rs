@@ -22,6 +22,15 @@ pub enum OperatorAct {
         /// When the backup's snapshot was taken.
         at: DateTime<Utc>,
     },
+    /// Events of the audit log were written to a file, with their proofs.
+    AuditExported {
+        /// So many events.
+        events: u64,
+        /// Of the log as it was with so many leaves.
+        size: u64,
+        /// Which ones.
+        search: serde_json::Value,
+    },
     /// An operator made a job due again.
     JobRetried {
         /// The job.
@@ -149,6 +158,12 @@ impl OperatorAct {
             Self::BackupRestored { at } => {
                 Entry::new("backup.restored", "database", &"sira", json!({ "at": at }))
             }
+            Self::AuditExported { events, size, search } => Entry::new(
+                "audit.exported",
+                "audit",
+                &"sira",
+                json!({ "events": events, "size": size, "search": search }),
+            ),
             Self::JobRetried { job } => Entry::new("job.retried", "job", job, json!({})),
             Self::JobCancelled { job, reason } => {
                 Entry::new("job.cancelled", "job", job, json!({ "reason": reason }))

@@ -45,6 +45,8 @@ pub enum Permission {
     MergeLeads,
     /// See what was said with providers, without numbers.
     ViewExchanges,
+    /// Read the audit log, and have it proven.
+    ViewAudit,
     /// Change what is promised about leads, and when.
     ManageSla,
     /// See jobs, workflows, the quarantine and the review queue.
@@ -88,6 +90,7 @@ impl Role {
                 P::RedistributeLeads
                 | P::MergeLeads
                 | P::ViewExchanges
+                | P::ViewAudit
                 | P::ManageSla
                 | P::ViewOperations
                 | P::ManageOperations
@@ -104,6 +107,7 @@ impl Role {
                 | P::RedistributeLeads
                 | P::MergeLeads
                 | P::ViewExchanges
+                | P::ViewAudit
                 | P::ManageSla
                 | P::ViewOperations
                 | P::ManageOperations
@@ -113,7 +117,7 @@ impl Role {
                 | P::ViewMetrics => false,
             },
             Self::Auditor => match permission {
-                P::ViewLeads | P::ViewExchanges | P::ViewOperations | P::ViewDocs => true,
+                P::ViewLeads | P::ViewExchanges | P::ViewAudit | P::ViewOperations | P::ViewDocs => true,
                 P::CreateLeads
                 | P::ImportLeads
                 | P::EditLeads
@@ -144,7 +148,7 @@ impl Role {
 
 impl Permission {
     /// All permissions.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ViewLeads,
         Self::CreateLeads,
         Self::ImportLeads,
@@ -154,6 +158,7 @@ impl Permission {
         Self::RedistributeLeads,
         Self::MergeLeads,
         Self::ViewExchanges,
+        Self::ViewAudit,
         Self::ManageSla,
         Self::ViewOperations,
         Self::ManageOperations,
@@ -176,6 +181,7 @@ impl Permission {
             Self::RedistributeLeads => "leads.redistribute",
             Self::MergeLeads => "leads.merge",
             Self::ViewExchanges => "exchanges.view",
+            Self::ViewAudit => "audit.view",
             Self::ManageSla => "sla.manage",
             Self::ViewOperations => "operations.view",
             Self::ManageOperations => "operations.manage",

@@ -1,14 +1,19 @@
 //! SQL of the audit log.
 
+pub mod search;
+
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use sira_kernel::{Actor, Id};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::Entry;
-use super::key::PublicKey;
-use super::seal::{Checkpoint, Recorded};
-use super::tree::{Hash, Tree};
+use crate::audit::Entry;
+use crate::audit::key::PublicKey;
+use crate::audit::seal::{Checkpoint, Recorded};
+use crate::audit::tiles::{TILE, Tile, Tiles};
+use crate::audit::tree::{Hash, Tree};
 
 /// Appends entries, in one statement.
 pub async fn insert(
@@ -17,7 +22,7 @@ pub async fn insert(
     at: DateTime<Utc>,
     entries: &[Entry],
 ) -> Result<(), sqlx::Error> {
-    let ids: Vec<Uuid> = entries.iter().map(|_| Id::<Entry>::new().uuid()).collect();
+    let ids: Vec<Uuid> = Id::<Entry>::sequence(at).map(Id::uuid).take(entries.len()).collect();
     let actions: Vec<&str> = entries.iter().map(|e| e.action).collect();
     let kinds: Vec<&str> = entries.iter().map(|e| e.subject_kind).collect();
     let subjects: Vec<&str> = entries.iter().map(|e| e.subject.as_str()).collect();
@@ -128,6 +133,104 @@ pub async fn insert_checkpoint(
     Ok(())
 }
 
+/// Hashes of one level from this place on, up to but not including another; a leaf's own at level 0.
+pub async fn list_hashes(
+    conn: &mut PgConnection,
+    level: u32,
+    places: std::ops::Range<u64>,
+) -> Result<Vec<Hash>, sqlx::Error> {
+    let (from, to) = (places.start.cast_signed(), places.end.cast_signed());
+    let rows = if level == 0 {
+        sqlx::query_scalar!(
+            "select hash from audit_leaf where leaf >= $1 and leaf < $2 order by leaf",
+            from,
+            to
+        )
+        .fetch_all(conn)
+        .await?
+    } else {
+        let level = level as i16;
+        sqlx::query_scalar!(
+            "select hash from audit_tile where level = $1 and place >= $2 and place < $3 order by place",
+            level,
+            from,
+            to
+        )
+        .fetch_all(conn)
+        .await?
+    };
+    rows.into_iter().map(into_hash).collect()
+}
+
+fn into_hash(bytes: Vec<u8>) -> Result<Hash, sqlx::Error> {
+    bytes.try_into().map_err(|_| sqlx::Error::Decode("a hash has 32 bytes".into()))
+}
+
+/// So many roots of a level are kept: all before the first that is not.
+pub async fn count_tiles(conn: &mut PgConnection, level: u32) -> Result<u64, sqlx::Error> {
+    let count = sqlx::query_scalar!(
+        r#"select coalesce(max(place) + 1, 0) as "count!" from audit_tile where level = $1"#,
+        level as i16
+    );
+    Ok(count.fetch_one(conn).await?.cast_unsigned())
+}
+
+/// Adds roots of a level, from this place on.
+pub async fn insert_tiles(
+    tx: &mut PgConnection,
+    level: u32,
+    first: u64,
+    roots: &[Hash],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into audit_tile (level, place, hash)
+        select $1, $2 + n - 1, hash from unnest($3::bytea[]) with ordinality as root (hash, n)",
+        level as i16,
+        first.cast_signed(),
+        &roots.iter().map(|root| root.to_vec()).collect::<Vec<_>>(),
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// The hashes of tiles.
+pub async fn read_tiles(conn: &mut PgConnection, wanted: &BTreeSet<Tile>) -> Result<Tiles, sqlx::Error> {
+    let mut tiles = Tiles::default();
+    let leaves: Vec<i64> =
+        wanted.iter().filter(|(level, _)| *level == 0).map(|(_, tile)| tile.cast_signed()).collect();
+    let rows = sqlx::query!(
+        r#"select own.leaf, own.hash from unnest($1::bigint[]) as tile (place)
+        cross join lateral (
+            select leaf, hash from audit_leaf where leaf >= tile.place * $2 and leaf < (tile.place + 1) * $2 offset 0
+        ) as own"#,
+        &leaves,
+        TILE.cast_signed()
+    );
+    for row in rows.fetch_all(&mut *conn).await? {
+        tiles.extend(0, [(row.leaf.cast_unsigned(), into_hash(row.hash)?)]);
+    }
+    let (levels, places): (Vec<i16>, Vec<i64>) = wanted
+        .iter()
+        .filter(|(level, _)| *level > 0)
+        .map(|(level, tile)| (*level as i16, tile.cast_signed()))
+        .unzip();
+    let rows = sqlx::query!(
+        r#"select own.level, own.place, own.hash from unnest($1::smallint[], $2::bigint[]) as tile (level, place)
+        cross join lateral (
+            select level, place, hash from audit_tile
+            where level = tile.level and place >= tile.place * $3 and place < (tile.place + 1) * $3 offset 0
+        ) as own"#,
+        &levels,
+        &places,
+        TILE.cast_signed()
+    );
+    for row in rows.fetch_all(conn).await? {
+        tiles.extend(row.level as u32, [(row.place.cast_unsigned(), into_hash(row.hash)?)]);
+    }
+    Ok(tiles)
+}
+
 /// A leaf, and its event if that is there.
 pub struct Leaf {
     pub place: i64,
@@ -194,6 +297,49 @@ pub async fn list_checkpoints(
         signature: row.signature,
     });
     Ok(checkpoints.collect())
+}
+
+/// Checkpoints of fewer than `before` leaves, the largest first.
+pub async fn list_last_checkpoints(
+    conn: &mut PgConnection,
+    before: i64,
+    limit: i64,
+) -> Result<Vec<Checkpoint>, sqlx::Error> {
+    let last = sqlx::query_scalar!(
+        "select size from audit_checkpoint where size < $1 order by size desc limit $2",
+        before,
+        limit
+    );
+    let sizes = last.fetch_all(&mut *conn).await?;
+    let Some((largest, smallest)) = sizes.first().zip(sizes.last()) else { return Ok(Vec::new()) };
+    let mut checkpoints = list_checkpoints(conn, (smallest - 1, *largest), limit).await?;
+    checkpoints.reverse();
+    Ok(checkpoints)
+}
+
+/// The checkpoint of so many leaves.
+pub async fn find_checkpoint(conn: &mut PgConnection, size: u64) -> Result<Option<Checkpoint>, sqlx::Error> {
+    let size = i64::try_from(size).unwrap_or(i64::MAX);
+    Ok(list_checkpoints(conn, (size.saturating_sub(1), size), 1).await?.pop())
+}
+
+/// The key that signs this database's checkpoints.
+pub async fn find_key(conn: &mut PgConnection) -> Result<Option<PublicKey>, sqlx::Error> {
+    let key = sqlx::query_scalar!("select public from audit_key limit 1").fetch_optional(conn).await?;
+    Ok(key.map(PublicKey::of_bytes))
+}
+
+/// Place and bytes of an event's leaf.
+pub async fn find_leaf(conn: &mut PgConnection, event: Uuid) -> Result<Option<(u64, Vec<u8>)>, sqlx::Error> {
+    let leaf = sqlx::query!("select leaf, record from audit_leaf where event_id = $1", event);
+    Ok(leaf.fetch_optional(conn).await?.map(|row| (row.leaf.cast_unsigned(), row.record)))
+}
+
+/// Whether there is such an event.
+pub async fn exists(conn: &mut PgConnection, event: Uuid) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(r#"select exists (select from audit_event where id = $1) as "known!""#, event)
+        .fetch_one(conn)
+        .await
 }
 
 /// What is no leaf.
