@@ -6,14 +6,14 @@
 //! same door as any other and imported by the workers, while other queues give the leads to the demo's agents. Then every
 //! row that the import wrote about leads is copied into an empty database of the same schema, indexes and foreign keys and
 //! all, on the same server, in one transaction. Also says how much memory the process took at most above what it took
-//! before.
+//! before, and how the audit log was sealed meanwhile.
 
 mod stage;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
 use sira::cli::up::Up;
 use sira::database;
@@ -84,6 +84,7 @@ async fn main() -> anyhow::Result<()> {
         took.as_secs_f64() / floor.as_secs_f64()
     ));
     report(&format!("memory above rest, at most     {} MiB", peak.saturating_sub(before) / 1024));
+    report(&format!("audit events sealed meanwhile  {}", sealed(&up, import.created_at).await?));
     up.wipe().await
 }
 
@@ -129,6 +130,28 @@ async fn import(up: &Up, path: &std::path::Path) -> anyhow::Result<(Import, Dura
         ensure!(begun.elapsed() < PATIENCE, "{} rows in {PATIENCE:?}", import.rows_done);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Waits until the audit log is sealed: how many events since then, how many a second, and how long each waited from its act on.
+async fn sealed(up: &Up, since: DateTime<Utc>) -> anyhow::Result<String> {
+    while sqlx::query_scalar("select exists (select from audit_pending)").fetch_one(up.pool()).await? {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (events, per_second, p50, p99): (i64, f64, f64, f64) = sqlx::query_as(
+        "with waited as (
+            select e.at, c.at as sealed_at, extract(epoch from c.at - e.at)::float8 as seconds
+            from audit_leaf l join audit_event e on e.id = l.event_id
+            cross join lateral (select at from audit_checkpoint where size > l.leaf order by size limit 1) as c
+            where e.at >= $1
+        )
+        select count(*), count(*) / extract(epoch from max(sealed_at) - min(at))::float8,
+            percentile_cont(0.5) within group (order by seconds), percentile_cont(0.99) within group (order by seconds)
+        from waited",
+    )
+    .bind(since)
+    .fetch_one(up.pool())
+    .await?;
+    Ok(format!("{events}, {per_second:.0}/s; from the act to the signature p50 {p50:.1} s, p99 {p99:.1} s"))
 }
 
 /// How many rows were copied, and how long that took.

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget};
+use sira_domain::audit::{self, PublicKey, SigningKey};
 use sira_domain::privacy::Fingerprints;
 
 use super::{Exit, print, say};
 use crate::backup::{self, Examined, Manifest, Restored, Step};
 use crate::config::Config;
 use crate::database::Database;
+use crate::{sealer, secrets};
 
 /// Where to.
 #[derive(Debug, Args)]
@@ -46,10 +48,17 @@ pub async fn restore(config: &Config, args: &RestoreArgs) -> anyhow::Result<Exit
     let database = Database::join(config).await?;
     let restored = examined.restore(config, database.pool(), &tell).await;
     bar.finish_and_clear();
+    let sealed_by = match &restored {
+        Ok(_) => audit::find_key(&mut *database.pool().acquire().await?).await?,
+        Err(_) => None,
+    };
     database.close().await;
     let restored = restored?;
     print(&summary("restored", examined.manifest(), &args.from))?;
     say(&what_next(examined.manifest(), &restored));
+    if let Some(key) = sealed_by {
+        say(&whose_seal(config, &key));
+    }
     Ok(Exit::Ok)
 }
 
@@ -94,10 +103,27 @@ fn remind(key_file: &Path, keys: Option<&Fingerprints>) {
          !!! It lies at   {}\n\
          !!! Fingerprint  {}\n\
          !!! Keep a copy of it where this backup is not: whoever has both reads everybody, and a backup that holds its\n\
-         !!! own key brings erased people back. See docs/KEYS.md.",
+         !!! own key brings erased people back. See docs/KEYS.md.\n\
+         The key of the audit log, secrets/audit_key, is not in it either: keep a copy beside that of the key file.",
         std::path::absolute(key_file).unwrap_or_else(|_| key_file.to_owned()).display(),
         backup::in_words(keys)
     ));
+}
+
+/// Whether the audit log can be sealed further here.
+fn whose_seal(config: &Config, key: &PublicKey) -> String {
+    let path = sealer::key_file(config);
+    let ours = secrets::load_key(&path).ok().and_then(|pkcs8| SigningKey::of_pkcs8(&pkcs8).ok());
+    if ours.is_some_and(|ours| ours.public() == *key) {
+        return "  sira audit verify          later checkpoints than the backup's, if you have any, tell that the log was set back"
+            .to_owned();
+    }
+    format!(
+        "!!! The audit log is sealed with the key {}, which is not at {}: put it there, or nothing more is sealed.\n\
+         !!! See docs/AUDIT.md.",
+        key.id(),
+        path.display()
+    )
 }
 
 fn what_next(manifest: &Manifest, restored: &Restored) -> String {

@@ -151,6 +151,7 @@ fn react(event: &Event, now: DateTime<Utc>, waiting_alarm_after: Duration) -> Ve
         | Event::ExtensionSet { .. }
         | Event::Operated(_)
         | Event::SignedIn { .. }
+        | Event::AccessRefused { .. }
         | Event::SignInRefused { .. } => Vec::new(),
     }
 }
@@ -375,6 +376,7 @@ mod tests {
             ),
             (Event::Operated(OperatorAct::QueueResumed { queue: "q".into() }), vec![]),
             (Event::SignedIn { user }, vec![]),
+            (Event::AccessRefused { user, permission: "leads.create" }, vec![]),
             (Event::SignInRefused { user: None }, vec![]),
         ];
         for (event, expected) in table {

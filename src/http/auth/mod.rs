@@ -98,7 +98,8 @@ pub async fn authorise(access: Access, mut request: Request, next: Next) -> Resu
         Some(ticket) => redeem(&app, &ticket).await?,
         None => authenticate(&app, request.headers()).await?,
     };
-    if needed.is_some_and(|permission| !user.role.can(permission)) {
+    if let Some(permission) = needed.filter(|permission| !user.role.can(*permission)) {
+        identity::note_refusal(&app.cx.db, &user, permission).await?;
         return Err(Code::Forbidden.into());
     }
     request.extensions_mut().insert(Caller(user));

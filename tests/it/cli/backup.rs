@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use aws_lc_rs::signature::Ed25519KeyPair;
 use serde_json::Value;
+use sira_domain::audit::{self, SigningKey};
 use sira_domain::leads::CONTACT;
 use sira_domain::nouns::LeadId;
 use sira_domain::privacy::{Cipher, Subject};
@@ -173,6 +175,9 @@ async fn a_backup_beside_running_work_is_one_moment_and_one_tar_is_enough() {
     let running = house.work().await;
     let leads: Vec<_> = (0..60).map(|_| house.lead()).collect();
     house.announce(&leads).await;
+    let sealing = Ed25519KeyPair::generate().unwrap().to_pkcs8v1().unwrap();
+    let sealer = SigningKey::of_pkcs8(sealing.as_ref()).unwrap();
+    audit::seal(&house.parts.cx.db, &sealer).await.unwrap().unwrap();
     let to = home.path().join("second.tar");
     let taken = house.sira(&["backup", to.to_str().unwrap()]);
     assert_eq!(taken.code, Some(0), "{taken:?}");
@@ -183,6 +188,8 @@ async fn a_backup_beside_running_work_is_one_moment_and_one_tar_is_enough() {
     let restored = empty.restore(&house.config.data.dir, &to);
     // The restore itself compares every table's rows with those of the moment.
     assert_eq!(restored.code, Some(0), "{restored:?}");
+    let missing = format!("sealed with the key {}, which is not at", sealer.public().id());
+    assert!(restored.err.contains(&missing), "{}", restored.err);
     let pool = empty.pool().await;
     let orphans =
         "select count(*) from leads l where not exists (select from lead_contacts where lead_id = l.id)";
@@ -191,6 +198,15 @@ async fn a_backup_beside_running_work_is_one_moment_and_one_tar_is_enough() {
     pool.close().await;
     empty.drop().await;
     running.drain(crate::house::DRAIN).await;
+    // With the key of the audit log there is nothing to warn of.
+    let file = house.config.data.dir.join("secrets/audit_key");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, sealing.as_ref()).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let empty = Empty::new(&house, "sealed").await;
+    let restored = empty.restore(&house.config.data.dir, &to);
+    assert!(restored.err.contains("sira audit verify") && !restored.err.contains("!!!"), "{}", restored.err);
+    empty.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

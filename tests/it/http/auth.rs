@@ -192,6 +192,9 @@ async fn tokens_expire_and_a_disabled_or_demoted_user_is_out_at_once() {
     };
     change("update users set role = 'agent'").await;
     assert_eq!(app.get("/api/v1/ops/quarantine", &token).await.problem(), "forbidden");
+    let refused = "select count(*) from audit_event where action = 'access.refused' and actor = subject
+        and body = '{\"permission\": \"operations.view\"}'";
+    assert_eq!(app.count(refused).await, 1, "{}", user.id);
     change("update users set active = false").await;
     assert_eq!(app.get("/api/v1/me", &token).await.problem(), "unauthenticated");
     change("update users set active = true").await;

@@ -16,6 +16,7 @@ pub use prove::{
 };
 pub use seal::{BATCH_MAX, Checkpoint, Recorded, SealError, Sealed, seal};
 use serde_json::Value;
+pub use store::find_key;
 pub(crate) use store::insert;
 pub use store::search::{Found, PAGE_MAX, Search, search};
 pub use verify::{Finding, Report, verify};

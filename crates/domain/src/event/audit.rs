@@ -123,6 +123,9 @@ impl Event {
             }
             Self::Operated(act) => act.entry(),
             Self::SignedIn { user } => Entry::new("user.signed_in", "user", user, json!({})),
+            Self::AccessRefused { user, permission } => {
+                Entry::new("access.refused", "user", user, json!({ "permission": permission }))
+            }
             Self::SignInRefused { user } => Entry::new(
                 "user.sign_in_refused",
                 "user",

@@ -130,6 +130,7 @@ impl Event {
             | Self::ExtensionSet { .. }
             | Self::Operated(_)
             | Self::SignedIn { .. }
+            | Self::AccessRefused { .. }
             | Self::SignInRefused { .. } => Vec::new(),
         }
     }

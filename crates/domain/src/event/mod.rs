@@ -516,6 +516,13 @@ pub enum Event {
         /// The user.
         user: UserId,
     },
+    /// Somebody asked for what their role does not include.
+    AccessRefused {
+        /// The user.
+        user: UserId,
+        /// What was missing.
+        permission: &'static str,
+    },
     /// A sign-in was refused. The name that was typed is not kept: people type passwords there.
     SignInRefused {
         /// The user, when the name was known.

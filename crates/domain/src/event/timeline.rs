@@ -174,6 +174,7 @@ impl Event {
             | Self::ExtensionSet { .. }
             | Self::Operated(_)
             | Self::SignedIn { .. }
+            | Self::AccessRefused { .. }
             | Self::SignInRefused { .. } => return Vec::new(),
         };
         vec![one]

@@ -237,6 +237,17 @@ pub async fn sign_in(
     signed_in.ok_or(SignInError::Refused)
 }
 
+/// Notes that a user asked for what their role does not include.
+///
+/// # Errors
+/// When the database refuses; then nothing is noted.
+pub async fn note_refusal(db: &Db, user: &User, permission: Permission) -> Result<(), SignInError> {
+    let mut uow = db.begin(user.actor()).await?;
+    uow.record(Event::AccessRefused { user: user.id, permission: permission.as_str() });
+    uow.commit().await?;
+    Ok(())
+}
+
 /// Trimmed and lower-cased; `None` when no user can have it. The same rule as `users_username_check`.
 fn normal_username(raw: &str) -> Option<String> {
     let name = raw.trim().to_lowercase();

@@ -323,7 +323,10 @@ pub async fn find_checkpoint(conn: &mut PgConnection, size: u64) -> Result<Optio
     Ok(list_checkpoints(conn, (size.saturating_sub(1), size), 1).await?.pop())
 }
 
-/// The key that signs this database's checkpoints.
+/// The key that signs this database's checkpoints; `None` before the first one.
+///
+/// # Errors
+/// When the database refuses.
 pub async fn find_key(conn: &mut PgConnection) -> Result<Option<PublicKey>, sqlx::Error> {
     let key = sqlx::query_scalar!("select public from audit_key limit 1").fetch_optional(conn).await?;
     Ok(key.map(PublicKey::of_bytes))
