@@ -124,17 +124,21 @@ async fn export(config: &Config, args: Export) -> anyhow::Result<Exit> {
     };
     let exporting = async |database: &Database| {
         let mut conn = database.pool().acquire().await?;
-        let exported = export::write(&mut conn, &search, &to, tell).await?;
+        let (exported, pending) = export::write(&mut conn, &search, &to, tell).await?;
         let mut uow = unattended(config, database.pool().clone()).begin(Actor::System).await?;
         let (events, size) = (exported.events, exported.checkpoint.size);
         let search = serde_json::to_value(&search)?;
         uow.record(OperatorAct::AuditExported { events, size, search }.into());
         uow.commit().await?;
-        Ok(exported)
+        Ok((exported, pending))
     };
     let exported = on_database(config, exporting).await;
     bar.finish_and_clear();
-    print(&in_words(&exported?))?;
+    let (exported, pending) = exported?;
+    print(&in_words(&exported))?;
+    if pending > 0 {
+        say(&format!("{pending} events were not sealed yet, and are not in it"));
+    }
     Ok(Exit::Ok)
 }
 

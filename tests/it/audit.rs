@@ -311,8 +311,10 @@ async fn an_export_is_proven_by_itself_and_a_change_to_it_is_found() {
     assert_eq!(house.count("select count(*) from audit_event where action = 'audit.exported'").await, 1);
     let again = house.sira(&["audit", "export", &all]);
     assert_eq!(again.code, Some(1), "nothing is overwritten: {again:?}");
+    assert!(again.err.contains("File exists") && exported.err.is_empty(), "{exported:?} {again:?}");
     let filtered = house.sira(&["audit", "export", &some, "--action", "thing.done", "--subject", "thing:7"]);
     assert!(filtered.out.starts_with("events           1: those that match"), "{filtered:?}");
+    assert!(filtered.err.contains("1 events were not sealed yet"), "the first export's own: {filtered:?}");
 
     let verified = |arguments: &[&str]| house.sira(&[&["audit", "verify", "--export"], arguments].concat());
     for file in [&all, &some] {

@@ -47,14 +47,18 @@ pub struct Exported {
     pub whole: bool,
 }
 
+/// What was written, and how many events were not sealed in time to be in it.
+pub type Written = (Exported, u64);
+
 /// Writes what is looked for, as far as it is sealed, to a new file. `tell` hears how far it has come.
 pub async fn write(
     conn: &mut PgConnection,
     search: &Search,
     path: &Path,
     tell: impl Fn(u64, u64),
-) -> anyhow::Result<Exported> {
+) -> anyhow::Result<Written> {
     let (checkpoint, key) = audit::last_checkpoint(conn).await?;
+    let pending = audit::count_pending(conn).await?;
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let mut file = BufWriter::new(file.with_context(|| path.display().to_string())?);
     let head = Head {
@@ -76,7 +80,7 @@ pub async fn write(
     write_line(&mut file, &End { events })?;
     file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
     let whole = events == checkpoint.size;
-    Ok(Exported { events, checkpoint, key, search: search.clone(), whole })
+    Ok((Exported { events, checkpoint, key, search: search.clone(), whole }, pending))
 }
 
 fn write_line(file: &mut impl Write, line: &impl Serialize) -> anyhow::Result<()> {

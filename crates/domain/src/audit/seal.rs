@@ -19,7 +19,7 @@ use super::tree::{Hash, Tree, leaf_hash};
 use crate::Db;
 
 /// Events of one checkpoint at most.
-pub const BATCH_MAX: i64 = 5000;
+pub const BATCH_MAX: i64 = 2000;
 /// Roots of complete subtrees that one step adds: more than a full batch makes, so that a log from before they were kept
 /// catches up.
 const TILES_MAX: u64 = 64;

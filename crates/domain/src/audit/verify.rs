@@ -164,7 +164,7 @@ pub async fn verify(
     for event in unsealed.lost {
         verifier.report.find(Finding::Lost(event));
     }
-    verifier.report.pending = unsealed.pending.cast_unsigned();
+    verifier.report.pending = unsealed.pending;
     Ok(verifier.end())
 }
 

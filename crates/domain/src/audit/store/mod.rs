@@ -345,10 +345,20 @@ pub async fn exists(conn: &mut PgConnection, event: Uuid) -> Result<bool, sqlx::
         .await
 }
 
+/// Events that wait to be sealed.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn count_pending(conn: &mut PgConnection) -> Result<u64, sqlx::Error> {
+    let count =
+        sqlx::query_scalar!(r#"select count(*) as "count!" from audit_pending"#).fetch_one(conn).await?;
+    Ok(count.cast_unsigned())
+}
+
 /// What is no leaf.
 pub struct Unsealed {
     /// Events that wait to be sealed.
-    pub pending: i64,
+    pub pending: u64,
     /// Events that do not wait either.
     pub strays: Vec<Uuid>,
     /// What waits and is no event.
@@ -357,8 +367,7 @@ pub struct Unsealed {
 
 /// Reads all events. Names so many of each kind at most.
 pub async fn find_unsealed(conn: &mut PgConnection, limit: i64) -> Result<Unsealed, sqlx::Error> {
-    let pending = sqlx::query_scalar!(r#"select count(*) as "count!" from audit_pending"#);
-    let pending = pending.fetch_one(&mut *conn).await?;
+    let pending = count_pending(&mut *conn).await?;
     let strays = sqlx::query_scalar!(
         "select id from audit_event e where not exists (select from audit_leaf where event_id = e.id)
             and not exists (select from audit_pending where id = e.id) limit $1",
