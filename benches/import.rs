@@ -84,7 +84,10 @@ async fn main() -> anyhow::Result<()> {
         took.as_secs_f64() / floor.as_secs_f64()
     ));
     report(&format!("memory above rest, at most     {} MiB", peak.saturating_sub(before) / 1024));
-    report(&format!("audit events sealed meanwhile  {}", sealed(&up, import.created_at).await?));
+    report(&format!(
+        "audit events sealed meanwhile  {}",
+        sealed(&up, import.created_at, import.finished_at).await?
+    ));
     up.wipe().await
 }
 
@@ -132,8 +135,8 @@ async fn import(up: &Up, path: &std::path::Path) -> anyhow::Result<(Import, Dura
     }
 }
 
-/// Waits until the audit log is sealed: how many events since then, how many a second, and how long each waited from its act on.
-async fn sealed(up: &Up, since: DateTime<Utc>) -> anyhow::Result<String> {
+/// Waits until the audit log is sealed: how many events were written in that time, how many a second, and how long each waited from its act on.
+async fn sealed(up: &Up, since: DateTime<Utc>, until: Option<DateTime<Utc>>) -> anyhow::Result<String> {
     while sqlx::query_scalar("select exists (select from audit_pending)").fetch_one(up.pool()).await? {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -142,13 +145,14 @@ async fn sealed(up: &Up, since: DateTime<Utc>) -> anyhow::Result<String> {
             select e.at, c.at as sealed_at, extract(epoch from c.at - e.at)::float8 as seconds
             from audit_leaf l join audit_event e on e.id = l.event_id
             cross join lateral (select at from audit_checkpoint where size > l.leaf order by size limit 1) as c
-            where e.at >= $1
+            where e.at >= $1 and e.at < $2
         )
         select count(*), count(*) / extract(epoch from max(sealed_at) - min(at))::float8,
             percentile_cont(0.5) within group (order by seconds), percentile_cont(0.99) within group (order by seconds)
         from waited",
     )
     .bind(since)
+    .bind(until)
     .fetch_one(up.pool())
     .await?;
     Ok(format!("{events}, {per_second:.0}/s; from the act to the signature p50 {p50:.1} s, p99 {p99:.1} s"))

@@ -17,7 +17,7 @@ pub use prove::{
 pub use seal::{BATCH_MAX, Checkpoint, Recorded, SealError, Sealed, seal};
 use serde_json::Value;
 pub(crate) use store::insert;
-pub use store::search::{Found, PAGE_MAX, Search, search};
+pub use store::search::{Found, Search, search};
 pub use store::{count_pending, find_key};
 pub use verify::{Finding, Report, verify};
 

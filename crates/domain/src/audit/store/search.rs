@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use crate::audit::seal::Recorded;
 
-/// Most events of a page.
-pub const PAGE_MAX: u16 = 201;
+/// Most events that are read at a time: a page, and one more to tell whether there is another.
+const PAGE_MAX: u16 = 201;
 
 /// An id may be of a time so much later than its event: of when it was written, not of when the act began.
 const WRITTEN_WITHIN: TimeDelta = TimeDelta::hours(1);
@@ -40,7 +40,7 @@ pub struct Found {
     pub leaf: Option<i64>,
 }
 
-/// Up to `limit` events, and at most [`PAGE_MAX`], older than the one of this id.
+/// Up to `limit` events, and never more than 201, older than the one of this id.
 ///
 /// # Errors
 /// When the database refuses.
