@@ -238,6 +238,7 @@ mod tests {
             ("leads.redistribute", [true, false, false, false]),
             ("leads.merge", [true, false, false, false]),
             ("exchanges.view", [true, false, false, true]),
+            ("audit.view", [true, false, false, true]),
             ("sla.manage", [true, false, false, false]),
             ("operations.view", [true, false, false, true]),
             ("operations.manage", [true, false, false, false]),
