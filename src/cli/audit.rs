@@ -117,6 +117,10 @@ fn verify_export(path: &Path, key: Option<&str>) -> anyhow::Result<Exit> {
 async fn export(config: &Config, args: Export) -> anyhow::Result<Exit> {
     let Export { to, subject, actor, action, from, until } = args;
     let search = Search { subject, actor, action, from, to: until };
+    if !search.names_nobody() {
+        say("sira: what is looked for is kept in the audit log: give ids and names as it holds them");
+        return Ok(Exit::Usage);
+    }
     let bar = progress_bar()?;
     let tell = |done, all| {
         bar.set_length(all);

@@ -127,15 +127,11 @@ pub async fn list_audit_events(
     };
     let search = Search { subject, actor: query.actor, action: query.action, from: query.from, to: query.to };
     let mut conn = app.cx.db.read().await?;
-    let rows = audit::search(&mut conn, &search, before(&request)?, request.limit + 1).await?;
+    let before = request.position()?.map(Uuid::from_bytes);
+    let rows = audit::search(&mut conn, &search, before, request.limit + 1).await?;
     drop(conn);
     let (rows, info) = request.onwards(&app.cursors, rows, |row| row.event.id.as_bytes().to_vec());
     Ok(page::reply(&address, rows.into_iter().map(AuditEvent::from).collect(), info))
-}
-
-fn before(request: &PageRequest) -> Result<Option<Uuid>, ApiError> {
-    let id = |bytes: &[u8]| Uuid::from_slice(bytes).map_err(|_| ApiError::new(Code::CursorInvalid));
-    request.from.as_ref().map(|(_, bytes)| id(bytes)).transpose()
 }
 
 /// A root that was signed.
@@ -179,7 +175,7 @@ pub struct AuditHead {
 ))]
 pub async fn get_audit_head(State(app): State<App>) -> Result<Json<AuditHead>, ApiError> {
     let mut conn = app.cx.db.read().await?;
-    let (checkpoint, key) = audit::last_checkpoint(&mut conn).await?;
+    let (checkpoint, key) = audit::head(&mut conn).await?;
     Ok(Json(AuditHead { checkpoint: checkpoint.into(), public_key: STANDARD.encode(key.as_bytes()) }))
 }
 
@@ -196,10 +192,7 @@ pub async fn list_audit_checkpoints(
 ) -> Result<Response, ApiError> {
     let list = ListId::of(&["/audit/checkpoints"]);
     let request = PageRequest::new(&app.cursors, list, query.limit, query.cursor.as_deref())?;
-    let size = |bytes: &[u8]| {
-        bytes.try_into().map(u64::from_be_bytes).map_err(|_| ApiError::new(Code::CursorInvalid))
-    };
-    let before = request.from.as_ref().map(|(_, bytes)| size(bytes)).transpose()?;
+    let before = request.position()?.map(u64::from_be_bytes);
     let mut conn = app.cx.db.read().await?;
     let rows = audit::list_checkpoints(&mut conn, before, request.limit + 1).await?;
     drop(conn);

@@ -83,6 +83,12 @@ impl PageRequest {
         Ok(Self { list, from, limit })
     }
 
+    /// From where, in a list whose positions have so many bytes; `None` is the beginning.
+    pub fn position<const N: usize>(&self) -> Result<Option<[u8; N]>, ApiError> {
+        let position = |bytes: &[u8]| bytes.try_into().map_err(|_| ApiError::new(Code::CursorInvalid));
+        self.from.as_ref().map(|(_, bytes)| position(bytes)).transpose()
+    }
+
     /// From where, in a list that is ordered by time and id; `None` is the beginning.
     pub fn timed(&self) -> Result<Option<(DateTime<Utc>, Uuid)>, ApiError> {
         self.from.as_ref().map(|(_, bytes)| read_timed_position(bytes)).transpose()

@@ -1,5 +1,6 @@
 //! The audit log is append-only, sealed behind its writers, and what is done to it afterwards is found.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::signature::Ed25519KeyPair;
@@ -315,6 +316,10 @@ async fn an_export_is_proven_by_itself_and_a_change_to_it_is_found() {
     let filtered = house.sira(&["audit", "export", &some, "--action", "thing.done", "--subject", "thing:7"]);
     assert!(filtered.out.starts_with("events           1: those that match"), "{filtered:?}");
     assert!(filtered.err.contains("1 events were not sealed yet"), "the first export's own: {filtered:?}");
+
+    let contact = house.sira(&["audit", "export", &at("contact.jsonl"), "--actor", "+905550000017"]);
+    assert_eq!(contact.code, Some(2), "{contact:?}");
+    assert!(!contact.err.contains("0000017") && !Path::new(&at("contact.jsonl")).exists(), "{contact:?}");
 
     let verified = |arguments: &[&str]| house.sira(&[&["audit", "verify", "--export"], arguments].concat());
     for file in [&all, &some] {

@@ -102,3 +102,19 @@ impl<'de, T> Deserialize<'de> for Id<T> {
         Uuid::deserialize(deserializer).map(Self::from_uuid)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sequence_is_of_its_time_and_in_order() {
+        let at = DateTime::from_timestamp_micros(1_800_000_000_123_456).unwrap();
+        let ids: Vec<Id<()>> = Id::sequence(at).take(5000).collect();
+        assert!(ids.is_sorted_by(|one, next| one < next));
+        for id in [ids[0], ids[4999]] {
+            let (seconds, nanos) = id.uuid().get_timestamp().unwrap().to_unix();
+            assert_eq!((seconds, nanos), (1_800_000_000, 123_000_000));
+        }
+    }
+}

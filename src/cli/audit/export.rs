@@ -47,17 +47,15 @@ pub struct Exported {
     pub whole: bool,
 }
 
-/// What was written, and how many events were not sealed in time to be in it.
-pub type Written = (Exported, u64);
-
-/// Writes what is looked for, as far as it is sealed, to a new file. `tell` hears how far it has come.
+/// Writes what is looked for, as far as it is sealed, to a new file. Answers as well how many events were not sealed in time to be in it.
+/// `tell` hears how far it has come.
 pub async fn write(
     conn: &mut PgConnection,
     search: &Search,
     path: &Path,
     tell: impl Fn(u64, u64),
-) -> anyhow::Result<Written> {
-    let (checkpoint, key) = audit::last_checkpoint(conn).await?;
+) -> anyhow::Result<(Exported, u64)> {
+    let (checkpoint, key) = audit::head(conn).await?;
     let pending = audit::count_pending(conn).await?;
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let mut file = BufWriter::new(file.with_context(|| path.display().to_string())?);

@@ -304,9 +304,7 @@ fn check_known(name: &str, value: Option<&str>, allowed: &[&str]) -> Result<(), 
 
 /// The id that a cursor of these lists holds.
 fn before(request: &PageRequest) -> Result<Option<i64>, ApiError> {
-    let Some((_, bytes)) = &request.from else { return Ok(None) };
-    let bytes = bytes.as_slice().try_into().map_err(|_| Code::CursorInvalid)?;
-    Ok(Some(i64::from_be_bytes(bytes)))
+    Ok(request.position()?.map(i64::from_be_bytes))
 }
 
 impl From<JobView> for Job {

@@ -195,6 +195,14 @@ async fn tokens_expire_and_a_disabled_or_demoted_user_is_out_at_once() {
     let refused = "select count(*) from audit_event where action = 'access.refused' and actor = subject
         and body = '{\"permission\": \"operations.view\"}'";
     assert_eq!(app.count(refused).await, 1, "{}", user.id);
+    // In a loop it is noted once a minute, and each permission by itself.
+    app.get("/api/v1/ops/quarantine", &token).await;
+    app.get("/api/v1/audit/head", &token).await;
+    assert_eq!(app.count(refused).await, 1);
+    assert_eq!(app.count("select count(*) from audit_event where action = 'access.refused'").await, 2);
+    app.db.clock.advance(TimeDelta::seconds(61));
+    app.get("/api/v1/ops/quarantine", &token).await;
+    assert_eq!(app.count(refused).await, 2);
     change("update users set active = false").await;
     assert_eq!(app.get("/api/v1/me", &token).await.problem(), "unauthenticated");
     change("update users set active = true").await;

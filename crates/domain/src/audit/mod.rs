@@ -11,9 +11,7 @@ mod tree;
 mod verify;
 
 pub use key::{NoKey, PublicKey, SigningKey};
-pub use prove::{
-    Growth, ProofError, Proven, last_checkpoint, list_checkpoints, prove_event, prove_growth, prove_page,
-};
+pub use prove::{Growth, ProofError, Proven, head, list_checkpoints, prove_event, prove_growth, prove_page};
 pub use seal::{BATCH_MAX, Checkpoint, Recorded, SealError, Sealed, seal};
 use serde_json::Value;
 pub(crate) use store::insert;

@@ -74,14 +74,21 @@ pub enum ProofError {
     Database(#[from] sqlx::Error),
 }
 
+/// The last checkpoint.
+///
+/// # Errors
+/// [`ProofError::NotSealed`] when nothing was sealed yet.
+async fn last_checkpoint(conn: &mut PgConnection) -> Result<Checkpoint, ProofError> {
+    list_checkpoints(conn, None, 1).await?.pop().ok_or(ProofError::NotSealed)
+}
+
 /// The last checkpoint, and the key that signs.
 ///
 /// # Errors
 /// [`ProofError::NotSealed`] when nothing was sealed yet.
-pub async fn last_checkpoint(conn: &mut PgConnection) -> Result<(Checkpoint, PublicKey), ProofError> {
+pub async fn head(conn: &mut PgConnection) -> Result<(Checkpoint, PublicKey), ProofError> {
     let key = store::find_key(conn).await?.ok_or(ProofError::NotSealed)?;
-    let last = list_checkpoints(conn, None, 1).await?.pop();
-    Ok((last.ok_or(ProofError::NotSealed)?, key))
+    Ok((last_checkpoint(conn).await?, key))
 }
 
 /// Checkpoints of fewer leaves than `before`, the last first.
@@ -101,7 +108,7 @@ pub async fn list_checkpoints(
 /// # Errors
 /// [`ProofError`].
 pub async fn prove_event(conn: &mut PgConnection, event: Uuid) -> Result<(Proven, Checkpoint), ProofError> {
-    let (checkpoint, _) = last_checkpoint(conn).await?;
+    let checkpoint = last_checkpoint(conn).await?;
     let Some(leaf) = store::find_leaf(conn, event).await? else {
         let known = store::exists(conn, event).await?;
         return Err(if known { ProofError::NotSealed } else { ProofError::Unknown });
@@ -149,7 +156,7 @@ async fn prove_leaves(
 pub async fn prove_growth(conn: &mut PgConnection, from: u64, to: Option<u64>) -> Result<Growth, ProofError> {
     let to = match to {
         Some(size) => store::find_checkpoint(conn, size).await?.ok_or(ProofError::Unknown)?,
-        None => last_checkpoint(conn).await?.0,
+        None => last_checkpoint(conn).await?,
     };
     let from = store::find_checkpoint(conn, from).await?.ok_or(ProofError::Unknown)?;
     if from.size > to.size {

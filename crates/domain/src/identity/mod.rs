@@ -7,7 +7,7 @@ mod password;
 mod roles;
 mod store;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 pub use password::{
     HashError, HashedPassword, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, Passwords, WeakPassword,
     generate as generate_password,
@@ -18,6 +18,7 @@ use sira_engine::EngineError;
 use sira_kernel::Actor;
 use sqlx::PgConnection;
 
+use crate::audit;
 use crate::event::Event;
 use crate::nouns::{TeamId, UserId};
 use crate::uow::{Db, Uow};
@@ -26,6 +27,8 @@ use crate::uow::{Db, Uow};
 pub const CAPACITY_DEFAULT: i32 = 50;
 /// Leads that an agent takes in a day until somebody sets it.
 pub const DAY_CAPACITY_DEFAULT: i32 = 100;
+/// Between two notes that the same user was refused for lack of the same permission.
+const REFUSAL_NOTED_EVERY: TimeDelta = TimeDelta::minutes(1);
 /// Longest display name, in characters.
 const DISPLAY_NAME_CHARS_MAX: usize = 120;
 /// Longest name of a team, in characters.
@@ -237,12 +240,23 @@ pub async fn sign_in(
     signed_in.ok_or(SignInError::Refused)
 }
 
-/// Notes that a user asked for what their role does not include.
+/// Notes that a user asked for what their role does not include: once a minute for each permission, so that
+/// who asks in a loop does not fill the log.
 ///
 /// # Errors
 /// When the database refuses; then nothing is noted.
 pub async fn note_refusal(db: &Db, user: &User, permission: Permission) -> Result<(), SignInError> {
     let mut uow = db.begin(user.actor()).await?;
+    let noted = audit::Search {
+        actor: Some(user.id.to_string()),
+        action: Some("access.refused".to_owned()),
+        from: Some(uow.now() - REFUSAL_NOTED_EVERY),
+        ..audit::Search::default()
+    };
+    let noted = audit::search(uow.conn(), &noted, None, Permission::ALL.len() as u16).await?;
+    if noted.iter().any(|found| found.event.body["permission"] == permission.as_str()) {
+        return Ok(());
+    }
     uow.record(Event::AccessRefused { user: user.id, permission: permission.as_str() });
     uow.commit().await?;
     Ok(())

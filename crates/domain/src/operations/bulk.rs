@@ -93,8 +93,8 @@ fn check(filter: &JobFilter) -> Result<(), OperationError> {
     }
 }
 
-/// A name or `<name>:<id>`, as the program writes them.
-fn is_code(value: &str) -> bool {
+/// A name or `<name>:<id>`, as the program writes them: it may stand in the audit log.
+pub(crate) fn is_code(value: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '-');
     let is_id = value.rsplit_once(':').is_some_and(|(_, id)| Uuid::parse_str(id).is_ok());
     value.len() <= VALUE_CHARS_MAX && value.chars().all(allowed) && (is_id || mask_contacts(value) == value)

@@ -8,6 +8,7 @@ use sqlx::{PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use crate::audit::seal::Recorded;
+use crate::operations::bulk::is_code;
 
 /// Most events that are read at a time: a page, and one more to tell whether there is another.
 const PAGE_MAX: u16 = 201;
@@ -28,6 +29,15 @@ pub struct Search {
     pub from: Option<DateTime<Utc>>,
     /// Before.
     pub to: Option<DateTime<Utc>>,
+}
+
+impl Search {
+    /// Whether it is made of ids and names alone, as the program writes them; then it may be kept.
+    pub fn names_nobody(&self) -> bool {
+        let subject = self.subject.as_ref().map(|(kind, id)| format!("{kind}:{id}"));
+        let actor = self.actor.as_ref().map(|actor| format!("actor:{actor}"));
+        [subject, actor, self.action.clone()].iter().flatten().all(|value| is_code(value))
+    }
 }
 
 /// An event that was found.
