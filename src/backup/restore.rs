@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
+use sira_domain::audit::{self, PublicKey};
 use sira_domain::leads;
 use sira_domain::operations;
 use sira_domain::privacy::{Cipher, Fingerprints, KeyFileError, LocalKeyFile};
@@ -35,6 +36,8 @@ pub struct Restored {
     pub pending: usize,
     /// Whether something sealed was opened; not when nothing sealed is in it.
     pub opened: bool,
+    /// The key that its audit log is sealed with.
+    pub sealed_by: Option<PublicKey>,
 }
 
 impl Examined {
@@ -88,9 +91,12 @@ impl Examined {
         tell(Step::Analyzing);
         store::analyze(&mut conn).await?;
         let pending = database::drift(&mut conn).await?.pending.len();
+        // A backup may be from before the log was sealed.
+        let is_sealed = store::has_table(&mut conn, "public.audit_key").await?;
+        let sealed_by = if is_sealed { audit::find_key(&mut conn).await? } else { None };
         drop(conn);
         note(config, pool, |uow| operations::note_restore(uow, self.manifest().taken_at)).await?;
-        Ok(Restored { pending, opened })
+        Ok(Restored { pending, opened, sealed_by })
     }
 
     async fn load(&self, config: &Config, pool: &PgPool, tell: &(dyn Fn(Step) + Sync)) -> Result<(), Error> {

@@ -68,3 +68,8 @@ pub async fn analyze(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::raw_sql("analyze").execute(conn).await?;
     Ok(())
 }
+
+/// Whether there is a table of this name, with its schema.
+pub async fn has_table(conn: &mut PgConnection, name: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select to_regclass($1) is not null").bind(name).fetch_one(conn).await
+}

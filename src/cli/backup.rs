@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget};
-use sira_domain::audit::{self, PublicKey, SigningKey};
+use sira_domain::audit::{PublicKey, SigningKey};
 use sira_domain::privacy::Fingerprints;
 
 use super::{Exit, print, say};
@@ -48,16 +48,12 @@ pub async fn restore(config: &Config, args: &RestoreArgs) -> anyhow::Result<Exit
     let database = Database::join(config).await?;
     let restored = examined.restore(config, database.pool(), &tell).await;
     bar.finish_and_clear();
-    let sealed_by = match &restored {
-        Ok(_) => audit::find_key(&mut *database.pool().acquire().await?).await?,
-        Err(_) => None,
-    };
     database.close().await;
     let restored = restored?;
     print(&summary("restored", examined.manifest(), &args.from))?;
     say(&what_next(examined.manifest(), &restored));
-    if let Some(key) = sealed_by {
-        say(&whose_seal(config, &key));
+    if let Some(key) = &restored.sealed_by {
+        say(&whose_seal(config, key));
     }
     Ok(Exit::Ok)
 }

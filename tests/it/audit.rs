@@ -344,6 +344,7 @@ async fn an_export_is_proven_by_itself_and_a_change_to_it_is_found() {
         ("another root", text.replacen("\"root\":\"", "\"root\":\"AAAA", 1)),
         ("no export", "hello\n".to_owned()),
         ("empty", String::new()),
+        ("endless", "x".repeat(3 * 1024 * 1024)),
     ];
     for (what, mutated) in mutations {
         assert_ne!(mutated, text, "{what}");
@@ -352,4 +353,14 @@ async fn an_export_is_proven_by_itself_and_a_change_to_it_is_found() {
         assert_eq!(found.code, Some(5), "{what}: {found:?}");
         assert!(found.err.contains("mutated.jsonl"), "{what}: {found:?}");
     }
+
+    // What is not as it was sealed is not exported, and nothing half done is left.
+    let mut conn = PgConnection::connect(&house.db.url()).await.unwrap();
+    conn.execute(AssertSqlSafe(format!("{UNGUARDED} update audit_leaf set record = 'other' where leaf = 2")))
+        .await
+        .unwrap();
+    let refused = house.sira(&["audit", "export", &at("forged.jsonl")]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.err.contains("leaf 2 is not as it was sealed"), "{refused:?}");
+    assert!(!Path::new(&at("forged.jsonl")).exists());
 }

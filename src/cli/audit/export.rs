@@ -1,7 +1,7 @@
 //! Exports of the audit log: events with their proofs in one file, which is verified without the database.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Lines, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -16,6 +16,8 @@ use sqlx::PgConnection;
 const VERSION: u32 = 1;
 /// Leaves that are looked through at a time.
 const PAGE: u64 = 2000;
+/// Longest line that is read; an event has some hundred bytes, one of a batch some ten thousand.
+const LINE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The first line.
 #[derive(Serialize, Deserialize)]
@@ -47,8 +49,8 @@ pub struct Exported {
     pub whole: bool,
 }
 
-/// Writes what is looked for, as far as it is sealed, to a new file. Answers as well how many events were not sealed in time to be in it.
-/// `tell` hears how far it has come.
+/// Writes what is looked for, as far as it is sealed, to a new file, which is taken away again when that fails. Answers as well
+/// how many events were not sealed in time to be in it. `tell` hears how far it has come.
 pub async fn write(
     conn: &mut PgConnection,
     search: &Search,
@@ -58,7 +60,24 @@ pub async fn write(
     let (checkpoint, key) = audit::head(conn).await?;
     let pending = audit::count_pending(conn).await?;
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let mut file = BufWriter::new(file.with_context(|| path.display().to_string())?);
+    let file = file.with_context(|| path.display().to_string())?;
+    let mut exported = Exported { events: 0, checkpoint, key, search: search.clone(), whole: false };
+    if let Err(error) = fill(conn, file, &mut exported, tell).await {
+        std::fs::remove_file(path)?;
+        return Err(error);
+    }
+    exported.whole = exported.events == exported.checkpoint.size;
+    Ok((exported, pending))
+}
+
+async fn fill(
+    conn: &mut PgConnection,
+    file: File,
+    exported: &mut Exported,
+    tell: impl Fn(u64, u64),
+) -> anyhow::Result<()> {
+    let Exported { events, checkpoint, key, search, .. } = exported;
+    let mut file = BufWriter::new(file);
     let head = Head {
         sira_audit_export: VERSION,
         checkpoint: checkpoint.clone(),
@@ -66,19 +85,21 @@ pub async fn write(
         search: search.clone(),
     };
     write_line(&mut file, &head)?;
-    let mut events = 0;
     for first in (0..checkpoint.size).step_by(PAGE as usize) {
         tell(first, checkpoint.size);
         let leaves = first..(first + PAGE).min(checkpoint.size);
         for proven in audit::prove_page(conn, search, &leaves, checkpoint.size).await? {
+            ensure!(
+                proven.is_under(checkpoint),
+                "leaf {} is not as it was sealed: run `sira audit verify`",
+                proven.leaf
+            );
             write_line(&mut file, &proven)?;
-            events += 1;
+            *events += 1;
         }
     }
-    write_line(&mut file, &End { events })?;
-    file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
-    let whole = events == checkpoint.size;
-    Ok((Exported { events, checkpoint, key, search: search.clone(), whole }, pending))
+    write_line(&mut file, &End { events: *events })?;
+    Ok(file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?)
 }
 
 fn write_line(file: &mut impl Write, line: &impl Serialize) -> anyhow::Result<()> {
@@ -89,8 +110,8 @@ fn write_line(file: &mut impl Write, line: &impl Serialize) -> anyhow::Result<()
 /// Verifies a file by itself: the signature, and each event's proof. The key is the file's own: its name is for the caller to
 /// compare.
 pub fn verify(path: &Path) -> anyhow::Result<Exported> {
-    let mut lines = BufReader::new(File::open(path)?).lines();
-    let head: Head = read_line(&mut lines)?.context("the file is empty")?;
+    let mut file = BufReader::new(File::open(path)?);
+    let head: Head = read_line(&mut file)?.context("the file is empty")?;
     ensure!(
         head.sira_audit_export == VERSION,
         "it is of another version of sira: {}",
@@ -102,7 +123,7 @@ pub fn verify(path: &Path) -> anyhow::Result<Exported> {
     let (mut events, mut last) = (0, None);
     loop {
         let line: serde_json::Value =
-            read_line(&mut lines)?.context("the file was cut: its last line is missing")?;
+            read_line(&mut file)?.context("the file was cut: its last line is missing")?;
         if let Ok(end) = End::deserialize(&line) {
             ensure!(end.events == events, "{} events were written, and {events} are there", end.events);
             break;
@@ -118,14 +139,15 @@ pub fn verify(path: &Path) -> anyhow::Result<Exported> {
         last = Some(proven.leaf);
         events += 1;
     }
-    if read_line::<serde_json::Value>(&mut lines)?.is_some() {
+    if read_line::<serde_json::Value>(&mut file)?.is_some() {
         bail!("something comes after its last line");
     }
     let whole = events == checkpoint.size;
     Ok(Exported { events, checkpoint, key, search: head.search, whole })
 }
 
-fn read_line<T: for<'de> Deserialize<'de>>(lines: &mut Lines<BufReader<File>>) -> anyhow::Result<Option<T>> {
-    let Some(line) = lines.next() else { return Ok(None) };
-    Ok(Some(serde_json::from_str(&line?)?))
+fn read_line<T: for<'de> Deserialize<'de>>(file: &mut BufReader<File>) -> anyhow::Result<Option<T>> {
+    let mut line = Vec::new();
+    file.take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
+    if line.is_empty() { Ok(None) } else { Ok(Some(serde_json::from_slice(&line)?)) }
 }

@@ -273,10 +273,14 @@ async fn what_cannot_be_restored_is_refused_before_anything_is_touched() {
 async fn a_backup_of_an_older_schema_is_restored_and_brought_up_to_date() {
     let home = home();
     let (house, _) = backed_up(&home, "newest").await;
-    // As an installation is that has not seen this migration.
+    // As an installation is that has not seen these migrations, and whose audit log is not sealed.
     sqlx::raw_sql(
         "alter table lead_contacts drop column can_text;
-         delete from _sqlx_migrations where version = 20261126160000",
+         drop trigger audit_event_pending on audit_event;
+         drop table audit_pending, audit_leaf, audit_checkpoint, audit_key, audit_tile;
+         drop function audit_event_note, audit_refuse;
+         drop index audit_event_actor_idx, audit_event_action_idx;
+         delete from _sqlx_migrations where version in (20261126160000, 20261127150000, 20261127170000)",
     )
     .execute(&house.db.pool)
     .await
@@ -291,7 +295,7 @@ async fn a_backup_of_an_older_schema_is_restored_and_brought_up_to_date() {
     assert!(restored.err.contains("sira migrate"), "{}", restored.err);
     let migrated = empty.sira(&house.config.data.dir, &["migrate"]);
     assert_eq!(migrated.code, Some(0), "{migrated:?}");
-    assert!(migrated.err.contains("1 migrations applied"), "{}", migrated.err);
+    assert!(migrated.err.contains("3 migrations applied"), "{}", migrated.err);
     empty.drop().await;
 }
 

@@ -204,6 +204,7 @@ async fn write_steps(tx: &mut PgConnection, steps: &[&Decided]) -> Result<Vec<Ne
     if steps.is_empty() {
         return Ok(Vec::new());
     }
+    // What is asked of the step alone stands first in each look-up: where it fails, no index is read.
     sqlx::query_as!(
         Next,
         r#"with step as materialized (
